@@ -1,0 +1,57 @@
+# Every target sets up what it needs from a machine that has only Python 3.11 and make; a second call is quick.
+#
+#   make run     install openblip and mini, caption the sample photos (no torch)
+#   make test    install the development tools, then check, then the tests, the slow ones of the engines' parity too
+#   make check   ruff, mypy --strict, import-linter
+#   make bench   measure mini on this machine (stop everything else first)
+#   make clean   remove the environment and all caches
+#
+# PYTHON=python3.12 picks another interpreter; PYTEST_OPTIONS="-m slow" another choice of tests.
+
+PYTHON ?= python3.11
+PYTEST_OPTIONS ?=
+BENCH_OPTIONS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test check bench clean
+.DELETE_ON_ERROR:
+
+run: $(STAMPS)/runtime
+	$(BIN)/openblip caption samples
+
+test: check
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(if $(PYTEST_OPTIONS),,$(BIN)/python -m pytest -m "parity and slow")
+
+check: $(STAMPS)/development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMPS)/runtime
+	$(BIN)/python benchmarks/mini.py $(BENCH_OPTIONS)
+
+clean:
+	rm -rf $(VENV) build dist models/*/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The recipes write their stamp last, so that an install that failed is tried again.
+$(STAMPS)/environment: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/runtime: $(STAMPS)/environment pyproject.toml models/mini/pyproject.toml
+	$(INSTALL) --editable . --editable models/mini
+	@touch $@
+
+# torch comes first and by its pin, so that nothing later pulls another build of it.
+$(STAMPS)/development: $(STAMPS)/runtime
+	$(INSTALL) torch
+	$(INSTALL) --editable ".[dev]" --editable models/mini
+	@touch $@

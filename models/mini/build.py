@@ -1,0 +1,132 @@
+"""A trained run -> the bundled checkpoint and its model card, every figure of the card measured here.
+
+python models/mini/build.py runs/mini/checkpoint --data ../shared/data/flickr8k/dev-0000.tar
+
+Stores the weights in bfloat16, evaluates what was stored, and draws twelve development photos at random for the card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from openblip import Blip, GenerateOptions
+from openblip.bulk.shards import Sample, find_shards, read_shards
+from openblip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from openblip.evaluate import CaptionEvaluation, RetrievalEvaluation, evaluate_captions, evaluate_retrieval
+from openblip.metrics import RetrievalScores
+from openblip.train.config import PretrainConfig, read_config
+from openblip_mini import FOLDER
+
+HERE = Path(__file__).resolve().parent
+PRECISIONS = ("f32", "bf16", "int8")
+DRAWN, DRAW_SEED = 12, 2022
+
+
+def main() -> int:
+    """Store, measure, write the card."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("checkpoint", type=Path, help="folder of the trained checkpoint")
+    parser.add_argument("--data", required=True, help="shards of the development split")
+    parser.add_argument("--config", type=Path, default=HERE.parent.parent / "configs" / "mini.toml")
+    parser.add_argument("--rerank", type=int, default=32, help="how many of each query's best the matching head sees")
+    arguments = parser.parse_args()
+
+    trained = load_checkpoint(arguments.checkpoint, "mini")
+    save_checkpoint(FOLDER, trained.config, trained.tensors, trained.vocabulary, bfloat16=True)
+    samples = list(read_shards(find_shards(arguments.data)))
+    captions, retrieval = {}, {}
+    for precision in PRECISIONS:
+        blip = Blip.load(FOLDER, precision=precision)
+        captions[precision] = evaluate_captions(blip, samples, GenerateOptions(num_beams=3))
+        sys.stderr.write(f"{precision}: CIDEr {captions[precision].scores.cider:.4f}\n")
+        if precision != "int8":
+            retrieval[precision] = evaluate_retrieval(blip, samples, rerank=arguments.rerank)
+    greedy = evaluate_captions(Blip.load(FOLDER, precision="bf16"), samples, GenerateOptions(num_beams=1))
+    stored = load_checkpoint(FOLDER, "mini")
+    text = card(stored, read_config(arguments.config), captions, greedy, retrieval, samples)
+    (FOLDER / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+    sys.stderr.write(f"wrote {FOLDER / 'MODEL_CARD.md'}\n")
+    return 0
+
+
+def card(
+    checkpoint: Checkpoint,
+    config: PretrainConfig,
+    captions: dict[str, CaptionEvaluation],
+    greedy: CaptionEvaluation,
+    retrieval: dict[str, RetrievalEvaluation],
+    samples: list[Sample],
+) -> str:
+    """The whole text of MODEL_CARD.md."""
+    template = (HERE / "model_card_template.md").read_text(encoding="utf-8")
+    best = captions["bf16"].scores
+    values = {
+        "revision": checkpoint.revision,
+        "parameters": f"{sum(tensor.size for tensor in checkpoint.tensors.values()) / 1e6:.1f}",
+        "megabytes": f"{sum(path.stat().st_size for path in FOLDER.iterdir()) / 1e6:.1f}",
+        "vocabulary": f"{checkpoint.config.text.vocab_size:,}",
+        "epochs": str(config.optimiser.epochs),
+        "batch": str(config.optimiser.batch),
+        "captions_per_image": str(config.objective.captions_per_image),
+        "learning_rate": f"{config.optimiser.learning_rate:g}",
+        "backbone_rate": f"{config.optimiser.backbone_rate:g}",
+        "frozen_layers": str(config.optimiser.frozen_layers),
+        "queue": f"{config.objective.queue:,}",
+        "views": str(config.data.cached_views),
+        "caption_rows": _caption_rows(captions, greedy),
+        "retrieval_rows": _retrieval_rows(retrieval),
+        "images": f"{best.images:,}",
+        "distinct": f"{best.distinct_captions:,}",
+        "words": f"{best.vocabulary:,}",
+        "drawn": _drawn(captions["bf16"], samples),
+        "rerank": str(retrieval["bf16"].rerank),
+    }
+    for name, value in values.items():
+        template = template.replace("{{" + name + "}}", value)
+    if "{{" in template:
+        raise ValueError(f"the template asks for something unknown: {template[template.index('{{') :][:40]}")
+    return template
+
+
+def _caption_rows(captions: dict[str, CaptionEvaluation], greedy: CaptionEvaluation) -> str:
+    rows = {f"beam 3, {precision}": result.scores for precision, result in captions.items()}
+    rows["greedy, bf16"] = greedy.scores
+    return "\n".join(
+        f"| {name} | {scores.cider:.3f} | {scores.bleu4:.3f} | {scores.bleu1:.3f} | {scores.rouge_l:.3f} |"
+        for name, scores in rows.items()
+    )
+
+
+def _retrieval_rows(retrieval: dict[str, RetrievalEvaluation]) -> str:
+    rows = []
+    for precision, result in retrieval.items():
+        rows.append(_recall_row(f"ITC alone, {precision}", result.itc))
+        if result.itm is not None:
+            rows.append(_recall_row(f"ITC, best {result.rerank} re-ranked by ITM, {precision}", result.itm))
+    return "\n".join(rows)
+
+
+def _recall_row(name: str, scores: RetrievalScores) -> str:
+    recalls = (
+        scores.text_to_image_r1, scores.text_to_image_r5, scores.text_to_image_r10,
+        scores.image_to_text_r1, scores.image_to_text_r5, scores.image_to_text_r10,
+    )  # fmt: skip
+    return f"| {name} | " + " | ".join(f"{recall:.3f}" for recall in recalls) + " |"
+
+
+def _drawn(result: CaptionEvaluation, samples: list[Sample]) -> str:
+    """Twelve photos drawn with a fixed seed, the model's words beside one human caption."""
+    chosen = np.random.default_rng(DRAW_SEED).choice(len(samples), DRAWN, replace=False)
+    rows = [
+        f"| `{samples[index].key}` | {result.scores.captions[index]} | {samples[index].captions[0].strip()} |"
+        for index in sorted(chosen.tolist())
+    ]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

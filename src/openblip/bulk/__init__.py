@@ -1,0 +1,1 @@
+"""Many pictures at once: files, folders and addresses (`sources`), and WebDataset shards (`shards`)."""

@@ -1,0 +1,190 @@
+"""Sizes of a model, and the one table of its tensors.
+
+`ModelConfig` is what a checkpoint's config.json holds. `tensor_shapes` names every tensor of a model with its shape;
+the loader checks against it, the torch model is built to it and the OpenVINO graphs read by it. Knows no framework.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from openblip.errors import CheckpointError
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+INCEPTION_MEAN = (0.5, 0.5, 0.5)
+INCEPTION_STD = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """The image encoder: "vit" (pre-norm ViT as published) or "mobilenet_v2" (its feature map under the same blocks).
+
+    image_size: side of the square input in pixels. grid: tokens a side; the [CLS] token comes on top.
+    """
+
+    kind: Literal["vit", "mobilenet_v2"] = "vit"
+    image_size: int = 384
+    patch_size: int = 16
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp_width: int = 3072
+    layer_norm_eps: float = 1e-6
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    @property
+    def grid(self) -> int:
+        """Image tokens along one side."""
+        return self.image_size // (self.patch_size if self.kind == "vit" else 32)
+
+    @property
+    def tokens(self) -> int:
+        """Image tokens in all, [CLS] included."""
+        return self.grid**2 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """The text transformer (BERT shape, post-norm). [DEC] starts a caption, [ENC] an image-grounded text."""
+
+    vocab_size: int = 30524
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp_width: int = 3072
+    max_positions: int = 512
+    layer_norm_eps: float = 1e-12
+    pad_id: int = 0
+    cls_id: int = 101
+    sep_id: int = 102
+    dec_id: int = 30522
+    enc_id: int = 30523
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Sizes of a whole model. projection: width of the shared embedding space (256 in the paper)."""
+
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    projection: int = 256
+
+    def to_dict(self) -> dict[str, Any]:
+        """What config.json holds."""
+        return {"model_type": "openblip", **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """The inverse of `to_dict`. Raises CheckpointError on missing or unknown keys."""
+        try:
+            vision = dict(values["vision"])
+            for name in ("mean", "std"):
+                vision[name] = tuple(vision[name])
+            extra = set(values) - {"model_type", "vision", "text", "projection"}
+            if extra:
+                raise TypeError(f"unknown keys {sorted(extra)}")
+            return cls(VisionConfig(**vision), TextConfig(**values["text"]), int(values["projection"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"config.json is not an openblip config: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ConvLayer:
+    """One convolution of MobileNetV2, batch norm folded in; see `mobilenet_v2_layers`."""
+
+    index: int
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    groups: int
+    relu6: bool
+    residual: bool = False
+    starts_block: bool = False
+
+
+def mobilenet_v2_layers() -> tuple[ConvLayer, ...]:
+    """The 52 convolutions of MobileNetV2 1.0 without its classifier (Sandler et al. 2018, table 2).
+
+    Within a block the order is expand (absent in the first), depthwise, project; `residual` on the projection says that
+    the block's input is added; `starts_block` marks the layer whose input that is. TensorFlow padding: at stride 2 the
+    extra row and column go to the bottom and the right.
+    """
+    layers = [ConvLayer(0, 3, 32, 3, 2, 1, True)]
+    width = 32
+    for expansion, outputs, repeats, first_stride in (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
+    ):  # fmt: skip
+        for repeat in range(repeats):
+            stride = first_stride if repeat == 0 else 1
+            hidden = width * expansion
+            if expansion != 1:
+                layers.append(ConvLayer(len(layers), width, hidden, 1, 1, 1, True, starts_block=True))
+            layers.append(ConvLayer(len(layers), hidden, hidden, 3, stride, hidden, True, starts_block=expansion == 1))
+            layers.append(
+                ConvLayer(len(layers), hidden, outputs, 1, 1, 1, False, residual=stride == 1 and width == outputs)
+            )
+            width = outputs
+    layers.append(ConvLayer(len(layers), width, 1280, 1, 1, 1, True))
+    return tuple(layers)
+
+
+def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a model by name. Linear weights are [out, in], convolutions [out, in / groups, k, k]."""
+    vision, text, shapes = config.vision, config.text, dict[str, tuple[int, ...]]()
+
+    def linear(name: str, inputs: int, outputs: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
+
+    def norm(name: str, width: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (width,), (width,)
+
+    if vision.kind == "vit":
+        shapes["vision.patch.weight"] = (vision.width, 3, vision.patch_size, vision.patch_size)
+        shapes["vision.patch.bias"] = (vision.width,)
+    else:
+        for layer in mobilenet_v2_layers():
+            name = f"vision.backbone.{layer.index}"
+            shapes[f"{name}.weight"] = (layer.outputs, layer.inputs // layer.groups, layer.kernel, layer.kernel)
+            shapes[f"{name}.bias"] = (layer.outputs,)
+        linear("vision.bridge", 1280, vision.width)
+    shapes["vision.class_token"] = (vision.width,)
+    shapes["vision.positions"] = (vision.tokens, vision.width)
+    for index in range(vision.layers):
+        block = f"vision.blocks.{index}"
+        norm(f"{block}.norm1", vision.width)
+        linear(f"{block}.attention.qkv", vision.width, 3 * vision.width)
+        linear(f"{block}.attention.out", vision.width, vision.width)
+        norm(f"{block}.norm2", vision.width)
+        linear(f"{block}.mlp.up", vision.width, vision.mlp_width)
+        linear(f"{block}.mlp.down", vision.mlp_width, vision.width)
+    norm("vision.norm", vision.width)
+
+    shapes["text.tokens.weight"] = (text.vocab_size, text.width)
+    shapes["text.positions.weight"] = (text.max_positions, text.width)
+    norm("text.norm", text.width)
+    for index in range(text.layers):
+        block = f"text.blocks.{index}"
+        for mode in ("encoder", "decoder"):
+            linear(f"{block}.{mode}_attention.qkv", text.width, 3 * text.width)
+            linear(f"{block}.{mode}_attention.out", text.width, text.width)
+            norm(f"{block}.{mode}_attention.norm", text.width)
+        linear(f"{block}.cross_attention.query", text.width, text.width)
+        linear(f"{block}.cross_attention.key_value", vision.width, 2 * text.width)
+        linear(f"{block}.cross_attention.out", text.width, text.width)
+        norm(f"{block}.cross_attention.norm", text.width)
+        linear(f"{block}.mlp.up", text.width, text.mlp_width)
+        linear(f"{block}.mlp.down", text.mlp_width, text.width)
+        norm(f"{block}.mlp.norm", text.width)
+    linear("lm.dense", text.width, text.width)
+    norm("lm.norm", text.width)
+    shapes["lm.bias"] = (text.vocab_size,)
+
+    linear("itc.image", vision.width, config.projection)
+    linear("itc.text", text.width, config.projection)
+    shapes["itc.temperature"] = ()
+    linear("itm", text.width, 2)
+    return shapes

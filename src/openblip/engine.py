@@ -1,0 +1,83 @@
+"""The Engine protocol: what a runtime must do for the search and the pipeline. Arrays are numpy at this door.
+
+An engine knows tensors and hardware; it does not know beams, strings, files or prompts. Rows of a decode are
+independent: each reads the image states of its own picture and may be at its own length.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openblip.config import ModelConfig
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+class ImageStates(Protocol):
+    """What an engine keeps of a batch of encoded pictures (opaque; may live on a device)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Ints) -> ImageStates:
+        """The states of the chosen pictures, in that order."""
+        ...
+
+
+class Decode(Protocol):
+    """One running decode of a batch of pictures with `beams` rows each."""
+
+    def step(self, tokens: Ints, parents: Ints) -> Floats:
+        """Feed one token to every row and return the logits of the next.
+
+        tokens: [pictures, beams], the token that each row now ends with.
+        parents: [pictures, beams], the row (0 to beams - 1, of the same picture) whose past each row continues.
+        Returns logits [pictures, beams, vocabulary] in float32.
+        """
+        ...
+
+    def keep(self, pictures: Ints) -> None:
+        """Drop all pictures but these (indices into the present batch), so that finished ones cost nothing."""
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A loaded model on some hardware."""
+
+    config: ModelConfig
+
+    def encode_images(self, pixels: Floats) -> ImageStates:
+        """pixels: [batch, 3, size, size], normalised. Runs the image encoder once, whatever is asked afterwards."""
+        ...
+
+    def embed_images(self, images: ImageStates) -> Floats:
+        """Unit vectors [batch, projection] of the ITC head."""
+        ...
+
+    def embed_texts(self, tokens: Ints, lengths: Ints) -> Floats:
+        """tokens: [batch, length], starting with [CLS], right-padded; lengths: [batch]. Unit vectors [batch,
+        projection]."""
+        ...
+
+    def match(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> Floats:
+        """ITM logits [rows, 2] (column 1: matches).
+
+        picture: [rows], which picture each text is held against; tokens: [rows, length], starting with [ENC],
+        right-padded.
+        """
+        ...
+
+    def decode(
+        self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
+    ) -> tuple[Decode, Floats]:
+        """Start a decode: feeds the prompts and returns it with the first logits [pictures, vocabulary].
+
+        prompts: [pictures, length], starting with [DEC], right-padded; lengths: [pictures]. Prompts of unequal length
+        share the batch. Every beam of a picture starts as a copy of its prompt. max_length: longest sequence that will
+        be fed.
+        """
+        ...

@@ -1,0 +1,246 @@
+"""Runs the graphs of `graph` behind the Engine protocol: holds the caches of a decode, shares image states.
+
+Knows arrays, precisions and processors. Does not know beams' scores, texts, files or torch.
+
+A decode keeps one token tree a picture (`engines.tree`), and its beams lie in the query axis: a picture's keys and
+values, of the image and of its tokens, are read once a step, whatever the number of beams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from openblip.config import ModelConfig, TextConfig
+from openblip.engine import Floats, ImageStates, Ints
+from openblip.engines.openvino.compile import Compiler, checked_precision, checked_threads, has_bfloat16
+from openblip.engines.openvino.graph import Graphs, graphs_revision
+from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
+from openblip.engines.tree import Fed, TokenTree
+from openblip.errors import ModelError
+
+GraphName = Literal["image_encoder", "decoder", "text_encoder", "matcher"]
+Border = NDArray[np.float32] | NDArray[np.uint16]
+"""What crosses between graphs: float32, or the bits of bfloat16, which numpy has no type for."""
+
+_HIDDEN = np.float32(-1e9)
+_SLOT_BLOCK = 32
+_LENGTH_BLOCK = 8
+
+
+@dataclass(frozen=True)
+class OpenVinoImageStates:
+    """Encoded pictures. embedding: [P, projection]; states: [P, T, W]; keys_values: keys [P, H, D, T] and values
+    [P, H, T, D] of text layer 0, then of layer 1, and so on."""
+
+    embedding: Floats
+    states: Floats
+    keys_values: tuple[Border, ...]
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def take(self, indices: Ints) -> OpenVinoImageStates:
+        """The states of the chosen pictures, in that order."""
+        if np.array_equal(indices, np.arange(len(self))):
+            return self
+        return OpenVinoImageStates(
+            self.embedding[indices], self.states[indices], tuple(array[indices] for array in self.keys_values)
+        )
+
+
+class OpenVinoDecode:
+    """One running decode; see `engine.Decode`. Owns its infer request, so decodes may run in different threads."""
+
+    def __init__(self, request: ov.InferRequest, text: TextConfig, images: tuple[Border, ...], tree: TokenTree) -> None:
+        self._request, self._text, self._images, self._tree = request, text, images, tree
+        self._used = 0
+        self._cache: tuple[Border, ...] = ()
+        self._allocate(_SLOT_BLOCK)
+
+    def feed_prompts(self, lengths: Ints) -> Floats:
+        """Returns the logits after each prompt, [P, V]."""
+        logits = self._run(self._tree.prompt(), (lengths - 1)[:, None])
+        return logits[:, 0].copy()
+
+    def step(self, tokens: Ints, parents: Ints) -> Floats:
+        """tokens, parents: [live pictures, beams]. Returns logits [live pictures, beams, V]."""
+        fed = self._tree.step(tokens, parents)
+        logits = self._run(fed, np.broadcast_to(np.arange(fed.tokens.shape[1]), fed.tokens.shape))
+        return logits[self._tree.live]
+
+    def keep(self, pictures: Ints) -> None:
+        """Drop all pictures but these (indices into the present batch)."""
+        places = self._tree.keep(pictures)
+        if places is not None:
+            self._images = tuple(array[places] for array in self._images)
+            self._cache = tuple(array[places] for array in self._cache)
+            self._bind()
+
+    def _run(self, fed: Fed, read: Ints) -> Floats:
+        """One pass over new tokens [P, Q]; their keys and values go into the next slots. read: [P, N], the queries
+        whose logits are wanted. Returns logits [P, N, V], valid until the next pass."""
+        pictures, queries = fed.tokens.shape
+        stop = self._used + queries
+        if stop > self._slots:
+            self._allocate(-(-stop // _SLOT_BLOCK) * _SLOT_BLOCK)
+        mask = np.full((pictures, 1, queries, self._slots + queries), _HIDDEN, np.float32)
+        mask[:, 0, :, : self._used][fed.past] = 0.0
+        mask[:, 0, :, self._slots :][:, fed.new] = 0.0
+        for index, array in enumerate((fed.tokens, fed.positions, read)):
+            self._request.set_input_tensor(index, ov.Tensor(np.ascontiguousarray(array, dtype=np.int32)))
+        self._request.set_input_tensor(3, ov.Tensor(mask))
+        self._request.infer()
+        for index, cache in enumerate(self._cache):
+            _slots(cache, index, self._used, stop)[...] = _bits(self._request.get_output_tensor(1 + index).data)
+        self._used = stop
+        logits: Floats = self._request.get_output_tensor(0).data
+        return logits
+
+    def _allocate(self, slots: int) -> None:
+        """Make the cache this large, keeping what it holds."""
+        heads, head_width = self._text.heads, self._text.width // self._text.heads
+        pictures = self._tree.pictures
+        shapes = ((pictures, heads, head_width, slots), (pictures, heads, slots, head_width))
+        past = self._cache
+        # Zeros, not garbage: a hidden slot has weight 0, and 0 times NaN is NaN.
+        self._cache = tuple(np.zeros(shapes[index % 2], image.dtype) for index, image in enumerate(self._images))
+        for index, array in enumerate(past):
+            _slots(self._cache[index], index, 0, self._used)[...] = _slots(array, index, 0, self._used)
+        self._slots = slots
+        self._bind()
+
+    def _bind(self) -> None:
+        """Hand the image's and the cache's arrays to the request; it reads them in place."""
+        for layer in range(self._text.layers):
+            pair = slice(2 * layer, 2 * layer + 2)
+            for place, array in enumerate((*self._images[pair], *self._cache[pair])):
+                self._request.set_input_tensor(4 + 4 * layer + place, _tensor(array))
+
+
+class OpenVinoEngine:
+    """A model on the CPU; see `engine.Engine`. Graphs are compiled when first needed. Safe to share between threads.
+
+    precision: "f32"; "bf16" (the default where the processor has it); "int8": big matrices stored in 8 bits, products
+    in bf16 or f32. threads: for one request; default: the physical cores this process may use. cache_dir: where
+    compiled graphs are kept for the next start; used only with `revision`, which must change when the tensors do.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        tensors: Mapping[str, NDArray[np.float32]],
+        precision: str | None = None,
+        threads: int | None = None,
+        cache_dir: Path | None = None,
+        revision: str | None = None,
+    ) -> None:
+        self.config = config
+        self.precision = checked_precision(precision)
+        self.threads = checked_threads(threads)
+        bfloat16 = self.precision != "f32" and has_bfloat16()
+        graphs = Graphs(config, tensors, bfloat16=bfloat16, int8=self.precision == "int8")
+        self._writers: dict[GraphName, Callable[[], ov.Model]] = {
+            "image_encoder": graphs.image_encoder,
+            "decoder": graphs.decoder,
+            "text_encoder": graphs.text_encoder,
+            "matcher": graphs.matcher,
+        }
+        key = repr((config, self.precision, revision, graphs_revision()))
+        self._compiler = Compiler(self.precision, self.threads, cache_dir if revision is not None else None, key)
+
+    def encode_images(self, pixels: Floats) -> OpenVinoImageStates:
+        """pixels: [P, 3, size, size], normalised."""
+        # A request of its own: the states are its output tensors, not copies.
+        request = self._request("image_encoder")
+        held = np.ascontiguousarray(pixels, dtype=np.float32)
+        request.set_input_tensor(0, _tensor(held))
+        request.infer()
+        outputs = [request.get_output_tensor(index).data for index in range(2 + 2 * self.config.text.layers)]
+        return OpenVinoImageStates(outputs[0], outputs[1], tuple(_bits(array) for array in outputs[2:]))
+
+    def embed_images(self, images: ImageStates) -> Floats:
+        """Unit vectors [P, projection]."""
+        return _own(images).embedding
+
+    def embed_texts(self, tokens: Ints, lengths: Ints) -> Floats:
+        """tokens: [R, L], starting with [CLS], right-padded. Unit vectors [R, projection]."""
+        check_text_lengths(lengths, self.config.text)
+        result = np.empty((len(tokens), self.config.projection), np.float32)
+        request = self._request("text_encoder")
+        for start in range(0, len(tokens), TEXT_ROWS):
+            rows = slice(start, start + TEXT_ROWS)
+            self._set_texts(request, tokens[rows], lengths[rows])
+            request.infer()
+            result[rows] = request.get_output_tensor(0).data
+        return result
+
+    def match(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> Floats:
+        """picture: [R]; tokens: [R, L], starting with [ENC]. ITM logits [R, 2].
+
+        Rows are grouped by picture, so that each picture's keys and values are read once for all its texts. Pictures
+        with the same number of texts share a run; nothing is padded but the texts.
+        """
+        check_text_lengths(lengths, self.config.text)
+        result = np.empty((len(tokens), 2), np.float32)
+        request, own = self._request("matcher"), _own(images)
+        for pictures, rows in match_runs(picture):
+            self._set_texts(request, tokens[rows], lengths[rows])
+            chosen = own.take(pictures)  # held until the pass is over: the request only borrows its arrays
+            for index, array in enumerate(chosen.keys_values):
+                request.set_input_tensor(2 + index, _tensor(array))
+            request.infer()
+            result[rows] = request.get_output_tensor(0).data
+        return result
+
+    def decode(
+        self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
+    ) -> tuple[OpenVinoDecode, Floats]:
+        """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
+        text = self.config.text
+        check_max_length(max_length, prompts, text)
+        tree = TokenTree(prompts, lengths, beams, text.pad_id)
+        decode = OpenVinoDecode(self._request("decoder"), text, _own(images).keys_values, tree)
+        return decode, decode.feed_prompts(lengths)
+
+    def _set_texts(self, request: ov.InferRequest, tokens: Ints, lengths: Ints) -> None:
+        """Hand over texts [R, L], cut to the longest and padded to a round length: fewer shapes to prepare."""
+        longest, limit = int(lengths.max()), self.config.text.max_positions
+        width = min(-(-longest // _LENGTH_BLOCK) * _LENGTH_BLOCK, limit)
+        padded = np.full((len(tokens), width), self.config.text.pad_id, np.int32)
+        padded[:, :longest] = tokens[:, :longest]
+        mask = np.where(np.arange(width) < lengths[:, None], np.float32(0.0), _HIDDEN)[:, None, None, :]
+        request.set_input_tensor(0, ov.Tensor(padded))
+        request.set_input_tensor(1, ov.Tensor(np.ascontiguousarray(mask)))
+
+    def _request(self, name: GraphName) -> ov.InferRequest:
+        return self._compiler.request(name, self._writers[name])
+
+
+def _own(images: ImageStates) -> OpenVinoImageStates:
+    if not isinstance(images, OpenVinoImageStates):
+        raise ModelError(f"image states of another engine ({type(images).__name__}): encode the pictures with this one")
+    return images
+
+
+def _bits(array: NDArray[Any]) -> Border:
+    """float32 as it is; bfloat16, which OpenVINO shows to numpy under another 16-bit type, as its bits."""
+    return array if array.dtype == np.float32 else array.view(np.uint16)
+
+
+def _slots(cache: Border, index: int, first: int, last: int) -> Border:
+    """A view of some slots of a cache array: at even indices keys [P, H, D, slots], at odd values [P, H, slots, D]."""
+    return cache[:, :, :, first:last] if index % 2 == 0 else cache[:, :, first:last]
+
+
+def _tensor(array: Border) -> ov.Tensor:
+    """A tensor that borrows the array's memory: the caller must hold the array until the pass is over."""
+    if array.dtype == np.uint16:
+        return ov.Tensor(array, ov.Shape(list(array.shape)), ov.Type.bf16)
+    return ov.Tensor(array, shared_memory=True)

@@ -1,0 +1,334 @@
+"""The computation graphs of a model, written in OpenVINO opsets straight from its tensors.
+
+Four graphs: image encoder, decoder, text encoder, matcher. Everything that depends on the image alone (its states, its
+embedding, and the cross-attention keys and values of every text layer) is an output of the first, so that beams, texts
+and questions share it. Knows no search, no cache management and no device; masks come in from outside.
+
+Axes in shape comments: P pictures, R text rows, L tokens of a text, Q decoder queries of a picture, S cache slots, T
+image tokens, H heads, D head width, W width, V vocabulary.
+
+Keys are kept as [P, H, D, T] and values as [P, H, T, D]: both products of an attention then read without a transpose.
+Scores are plain products and a softmax, not the fused attention operator: for the few queries of a decoder step that
+one was twice as slow on CPUs without AMX (8 x 3 rows, 577 image tokens: 5.4 against 2.4 ms a layer).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino.opset16 as op
+from numpy.typing import NDArray
+
+from openblip.config import ModelConfig, mobilenet_v2_layers
+
+Value = Any  # an OpenVINO node or one of its outputs; the operators carry no types
+
+_BIG_MATRIX = 1 << 14
+"""Entries from which a matrix is worth 8-bit storage; below, the scales and the unpacking cost more than they save."""
+
+
+class Graphs:
+    """Writes the graphs of one model. The tensors must outlive the returned models: constants share their memory.
+
+    bfloat16: keys and values cross the border between graphs in bfloat16 instead of float32.
+    int8: big matrices are stored in 8 bits with one scale an output channel; products are computed in floating point.
+    """
+
+    def __init__(
+        self, config: ModelConfig, tensors: Mapping[str, NDArray[np.float32]], *, bfloat16: bool, int8: bool
+    ) -> None:
+        self._config = config
+        self._tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
+        self._int8 = int8
+        self._border = ov.Type.bf16 if bfloat16 else ov.Type.f32
+
+    # ------------------------------------------------------------------------------------------------------- graphs
+
+    def image_encoder(self) -> ov.Model:
+        """pixels [P, 3, size, size] -> embedding [P, projection], states [P, T, W], then keys and values a layer."""
+        vision, text = self._config.vision, self._config.text
+        pixels = op.parameter([-1, 3, vision.image_size, vision.image_size], np.float32)
+        x = self._patches(pixels) if vision.kind == "vit" else self._backbone(pixels)
+        x = self._with_class_token(x, pixels)
+        for index in range(vision.layers):
+            block = f"vision.blocks.{index}"
+            attended = self._vision_attention(self._norm(x, f"{block}.norm1", vision.layer_norm_eps), block)
+            x = op.add(x, attended)
+            x = op.add(x, self._mlp(self._norm(x, f"{block}.norm2", vision.layer_norm_eps), f"{block}.mlp"))
+        states = self._norm(x, "vision.norm", vision.layer_norm_eps)
+        first = op.gather(states, _int(0), _int(1))  # [P, W]
+        outputs = [_unit(self._linear(first, "itc.image")), states]
+        for index in range(text.layers):
+            joint = self._linear(states, f"text.blocks.{index}.cross_attention.key_value")
+            key, value = self._split_heads(joint, 2, text.heads, text.width // text.heads)
+            outputs += [op.transpose(key, _ints(0, 1, 3, 2)), value]
+        results = [*outputs[:2], *(self._to_border(output) for output in outputs[2:])]
+        return ov.Model([op.result(result) for result in results], [pixels], "image_encoder")
+
+    def decoder(self) -> ov.Model:
+        """One pass of the image-grounded decoder over Q new tokens of every picture.
+
+        Inputs: tokens, positions [P, Q]; read [P, N], the queries whose logits are wanted; mask [P, 1, Q, S + Q], 0
+        where a query may look and very negative elsewhere, the S cached tokens first and the new ones after; then for
+        every layer the image's keys and values and the cache's, [P, H, D, S] and [P, H, S, D].
+        Outputs: logits [P, N, V], then for every layer the keys [P, H, D, Q] and values [P, H, Q, D] of the new tokens.
+        """
+        text = self._config.text
+        heads, head_width = text.heads, text.width // text.heads
+        tokens, positions, read = (op.parameter([-1, -1], np.int32) for _ in range(3))
+        mask = op.parameter([-1, 1, -1, -1], np.float32)
+        parameters, outputs = [tokens, positions, read, mask], []
+        x = self._embed(tokens, positions)
+        for index in range(text.layers):
+            block = f"text.blocks.{index}"
+            image, past = self._keys_values(), self._keys_values()
+            parameters += [*image, *past]
+            joint = self._linear(x, f"{block}.decoder_attention.qkv", scaled_rows=text.width, scale=head_width**-0.5)
+            query, key, value = self._split_heads(joint, 3, heads, head_width)
+            key = op.transpose(key, _ints(0, 1, 3, 2))
+            past_keys, past_values = self._from_border(past)
+            attended = self._attention_with_cache(query, (past_keys, key), (past_values, value), mask)
+            x = self._post_norm(x, self._merge_heads(attended, text.width), f"{block}.decoder_attention")
+            x = self._cross_attention(x, image, block)
+            x = self._text_mlp(x, block)
+            outputs += [self._to_border(key), self._to_border(value)]
+        chosen = op.gather(x, read, _int(1), 1)  # [P, N, W]
+        results = [self._language_model_head(chosen), *outputs]
+        return ov.Model([op.result(result) for result in results], parameters, "decoder")
+
+    def text_encoder(self) -> ov.Model:
+        """tokens [R, L], mask [R, 1, 1, L] -> unit vectors [R, projection]. No image is looked at."""
+        tokens, mask = op.parameter([-1, -1], np.int32), op.parameter([-1, 1, 1, -1], np.float32)
+        x = self._embed(tokens, self._positions(tokens))
+        for index in range(self._config.text.layers):
+            block = f"text.blocks.{index}"
+            x = self._text_mlp(self._encoder_attention(x, mask, block), block)
+        first = op.gather(x, _int(0), _int(1))
+        return ov.Model([op.result(_unit(self._linear(first, "itc.text")))], [tokens, mask], "text_encoder")
+
+    def matcher(self) -> ov.Model:
+        """The image-grounded encoder: tokens [R, L], mask [R, 1, 1, L] and the image's keys and values -> logits [R,
+        2].
+
+        R is a multiple of P; consecutive rows share a picture and are folded into the query axis of its
+        cross-attention.
+        """
+        tokens, mask = op.parameter([-1, -1], np.int32), op.parameter([-1, 1, 1, -1], np.float32)
+        parameters = [tokens, mask]
+        x = self._embed(tokens, self._positions(tokens))
+        for index in range(self._config.text.layers):
+            block = f"text.blocks.{index}"
+            image = self._keys_values()
+            parameters += image
+            x = self._encoder_attention(x, mask, block)
+            x = self._text_mlp(self._cross_attention(x, image, block, fold=True), block)
+        first = op.gather(x, _int(0), _int(1))
+        return ov.Model([op.result(self._linear(first, "itm"))], parameters, "matcher")
+
+    # -------------------------------------------------------------------------------------------------- image pieces
+
+    def _patches(self, pixels: Value) -> Value:
+        """[P, 3, size, size] -> [P, T - 1, W]."""
+        size = self._config.vision.patch_size
+        x = op.convolution(pixels, self._constant("vision.patch.weight"), [size, size], [0, 0], [0, 0], [1, 1])
+        return _map_to_tokens(op.add(x, self._constant("vision.patch.bias", (1, -1, 1, 1))))
+
+    def _backbone(self, pixels: Value) -> Value:
+        """MobileNetV2 and the bridge: [P, 3, size, size] -> [P, T - 1, W]."""
+        x = block_input = pixels
+        for layer in mobilenet_v2_layers():
+            name = f"vision.backbone.{layer.index}"
+            if layer.starts_block:
+                block_input = x
+            # TensorFlow's "same": at stride 2 the extra row and column go to the bottom and the right.
+            begin, end = {(1, 1): (0, 0), (3, 1): (1, 1), (3, 2): (0, 1)}[layer.kernel, layer.stride]
+            stride, padding = [layer.stride] * 2, ([begin] * 2, [end] * 2)
+            if layer.groups == 1:
+                x = op.convolution(x, self._constant(f"{name}.weight"), stride, *padding, [1, 1])
+            else:
+                weight = self._constant(f"{name}.weight", (layer.groups, 1, 1, layer.kernel, layer.kernel))
+                x = op.group_convolution(x, weight, stride, *padding, [1, 1])
+            x = op.add(x, self._constant(f"{name}.bias", (1, -1, 1, 1)))
+            if layer.relu6:
+                x = op.clamp(x, 0.0, 6.0)
+            if layer.residual:
+                x = op.add(x, block_input)
+        return self._linear(_map_to_tokens(x), "vision.bridge")
+
+    def _with_class_token(self, x: Value, pixels: Value) -> Value:
+        """[P, T - 1, W] -> [P, T, W], positions added."""
+        vision = self._config.vision
+        pictures = op.gather(op.shape_of(pixels, "i32"), _ints(0), _int(0))
+        shape = op.concat([pictures, _ints(1, vision.width)], 0)
+        token = op.broadcast(self._constant("vision.class_token", (1, 1, vision.width)), shape)
+        return op.add(op.concat([token, x], 1), self._constant("vision.positions"))
+
+    def _vision_attention(self, x: Value, block: str) -> Value:
+        vision = self._config.vision
+        head_width = vision.width // vision.heads
+        joint = self._linear(x, f"{block}.attention.qkv", scaled_rows=vision.width, scale=head_width**-0.5)
+        query, key, value = self._split_heads(joint, 3, vision.heads, head_width)
+        weights = op.softmax(op.matmul(query, key, False, True), -1)
+        attended = op.matmul(weights, value, False, False)
+        return self._linear(self._merge_heads(attended, vision.width), f"{block}.attention.out")
+
+    # --------------------------------------------------------------------------------------------------- text pieces
+
+    def _positions(self, tokens: Value) -> Value:
+        length = op.gather(op.shape_of(tokens, "i32"), _int(1), _int(0))
+        return op.range(_int(0), length, _int(1), "i32")
+
+    def _embed(self, tokens: Value, positions: Value) -> Value:
+        """tokens [R, L], positions [R, L] or [L] -> [R, L, W]."""
+        words = op.gather(self._constant("text.tokens.weight"), tokens, _int(0))
+        places = op.gather(self._constant("text.positions.weight"), positions, _int(0))
+        return self._norm(op.add(words, places), "text.norm", self._config.text.layer_norm_eps)
+
+    def _encoder_attention(self, x: Value, mask: Value, block: str) -> Value:
+        """x [R, L, W], mask [R, 1, 1, L] -> [R, L, W]."""
+        text = self._config.text
+        head_width = text.width // text.heads
+        joint = self._linear(x, f"{block}.encoder_attention.qkv", scaled_rows=text.width, scale=head_width**-0.5)
+        query, key, value = self._split_heads(joint, 3, text.heads, head_width)
+        weights = op.softmax(op.add(op.matmul(query, key, False, True), mask), -1)
+        attended = self._merge_heads(op.matmul(weights, value, False, False), text.width)
+        return self._post_norm(x, attended, f"{block}.encoder_attention")
+
+    def _attention_with_cache(
+        self, query: Value, keys: tuple[Value, Value], values: tuple[Value, Value], mask: Value
+    ) -> Value:
+        """query [P, H, Q, D]; keys and values: (of the cache, of the new tokens). Returns [P, H, Q, D].
+
+        The two parts are multiplied apart: joining them first would copy the whole cache in every step.
+        """
+        scores = op.concat([op.matmul(query, part, False, False) for part in keys], -1)
+        weights = op.softmax(op.add(scores, mask), -1)
+        slots = op.gather(op.shape_of(values[0], "i32"), _ints(2), _int(0))
+        queries = op.gather(op.shape_of(values[1], "i32"), _ints(2), _int(0))
+        past, new = op.variadic_split(weights, _int(-1), op.concat([slots, queries], 0)).outputs()
+        return op.add(op.matmul(past, values[0], False, False), op.matmul(new, values[1], False, False))
+
+    def _cross_attention(self, x: Value, image: list[Value], block: str, *, fold: bool = False) -> Value:
+        """x [P, Q, W], or with `fold` [R, L, W]; image: keys [P, H, D, T] and values [P, H, T, D]."""
+        text, name = self._config.text, f"{block}.cross_attention"
+        head_width = text.width // text.heads
+        query = self._linear(x, f"{name}.query", scaled_rows=text.width, scale=head_width**-0.5)
+        if fold:
+            pictures = op.gather(op.shape_of(image[0], "i32"), _ints(0), _int(0))
+            query = op.reshape(query, op.concat([pictures, _ints(-1, text.heads, head_width)], 0), False)
+        else:
+            query = op.reshape(query, _ints(0, 0, text.heads, head_width), True)
+        keys, values = self._from_border(image)
+        scores = op.matmul(op.transpose(query, _ints(0, 2, 1, 3)), keys, False, False)
+        attended = self._merge_heads(op.matmul(op.softmax(scores, -1), values, False, False), text.width)
+        if fold:
+            attended = op.reshape(attended, op.shape_of(x, "i32"), False)
+        return self._post_norm(x, attended, name)
+
+    def _post_norm(self, x: Value, attended: Value, name: str) -> Value:
+        """Output projection, residual and the norm after it."""
+        return self._norm(op.add(x, self._linear(attended, f"{name}.out")), f"{name}.norm", self._text_eps)
+
+    def _text_mlp(self, x: Value, block: str) -> Value:
+        return self._norm(op.add(x, self._mlp(x, f"{block}.mlp")), f"{block}.mlp.norm", self._text_eps)
+
+    def _language_model_head(self, x: Value) -> Value:
+        """[P, N, W] -> logits [P, N, V]; the output table is the token embedding.
+
+        The table is never stored in 8 bits: OpenVINO then rounds the logits to bfloat16, some percent of a probability.
+        """
+        x = self._norm(op.gelu(self._linear(x, "lm.dense"), "erf"), "lm.norm", self._text_eps)
+        return op.add(op.matmul(x, self._constant("text.tokens.weight"), False, True), self._constant("lm.bias"))
+
+    def _keys_values(self) -> list[Value]:
+        """Parameters for keys [P, H, D, tokens] and values [P, H, tokens, D]."""
+        text = self._config.text
+        head_width = text.width // text.heads
+        return [
+            op.parameter([-1, text.heads, head_width, -1], self._border),
+            op.parameter([-1, text.heads, -1, head_width], self._border),
+        ]
+
+    # ------------------------------------------------------------------------------------------------- shared pieces
+
+    @property
+    def _text_eps(self) -> float:
+        return self._config.text.layer_norm_eps
+
+    def _mlp(self, x: Value, name: str) -> Value:
+        return self._linear(op.gelu(self._linear(x, f"{name}.up"), "erf"), f"{name}.down")
+
+    def _linear(self, x: Value, name: str, *, scaled_rows: int = 0, scale: float = 1.0) -> Value:
+        """x [..., in] -> [..., out]. The first `scaled_rows` outputs are multiplied by `scale` (within the weights)."""
+        product = op.matmul(x, self._matrix(f"{name}.weight", scaled_rows, scale), False, True)
+        return op.add(product, op.constant(_scaled(self._tensors[f"{name}.bias"], scaled_rows, scale)))
+
+    def _norm(self, x: Value, name: str, eps: float) -> Value:
+        """Layer norm over the last axis."""
+        x = op.mvn(x, _ints(-1), True, eps, "INSIDE_SQRT")
+        return op.add(op.multiply(x, self._constant(f"{name}.weight")), self._constant(f"{name}.bias"))
+
+    def _split_heads(self, joint: Value, parts: int, heads: int, head_width: int) -> list[Value]:
+        """[rows, tokens, parts * H * D] -> parts of [rows, H, tokens, D]."""
+        apart = op.reshape(joint, _ints(0, 0, parts, heads, head_width), True)
+        turned = op.transpose(apart, _ints(2, 0, 3, 1, 4))
+        return [op.squeeze(part, _ints(0)) for part in op.split(turned, _int(0), parts).outputs()]
+
+    def _merge_heads(self, x: Value, width: int) -> Value:
+        """[rows, H, tokens, D] -> [rows, tokens, H * D]."""
+        return op.reshape(op.transpose(x, _ints(0, 2, 1, 3)), _ints(0, 0, width), True)
+
+    def _to_border(self, x: Value) -> Value:
+        return x if self._border == ov.Type.f32 else op.convert(x, self._border)
+
+    def _from_border(self, parameters: list[Value]) -> list[Value]:
+        """To the type that graphs are written in; where products run in bfloat16, OpenVINO drops this conversion."""
+        return parameters if self._border == ov.Type.f32 else [op.convert(value, "f32") for value in parameters]
+
+    def _constant(self, name: str, shape: tuple[int, ...] | None = None) -> Value:
+        tensor = self._tensors[name]
+        return op.constant(tensor if shape is None else tensor.reshape(shape), shared_memory=True)
+
+    def _matrix(self, name: str, scaled_rows: int = 0, scale: float = 1.0) -> Value:
+        """A weight [out, in], in 8 bits where asked for and big enough."""
+        weight = self._tensors[name]
+        if not self._int8 or weight.size < _BIG_MATRIX:
+            return op.constant(_scaled(weight, scaled_rows, scale)) if scaled_rows else self._constant(name)
+        steps = np.maximum(np.abs(weight).max(axis=1, keepdims=True), np.float32(1e-12)) / np.float32(127.0)
+        rounded = op.convert(op.constant(np.rint(weight / steps).astype(np.int8)), "f32")
+        return op.multiply(rounded, op.constant(_scaled(steps, scaled_rows, scale)))
+
+
+def graphs_revision() -> str:
+    """Changes when this file does: what is compiled from its graphs and kept is then stale."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+
+
+def _scaled(values: NDArray[np.float32], rows: int, scale: float) -> NDArray[np.float32]:
+    if not rows:
+        return values
+    return np.concatenate([values[:rows] * np.float32(scale), values[rows:]])
+
+
+def _map_to_tokens(x: Value) -> Value:
+    """[P, W, grid, grid] -> [P, grid * grid, W]."""
+    width = x.get_output_partial_shape(0)[1].get_length()
+    return op.transpose(op.reshape(x, _ints(0, width, -1), True), _ints(0, 2, 1))
+
+
+def _unit(x: Value) -> Value:
+    """Rows of unit length."""
+    return op.normalize_l2(x, _ints(-1), 1e-24, "max")
+
+
+def _int(value: int) -> Value:
+    return op.constant(np.int32(value))
+
+
+def _ints(*values: int) -> Value:
+    return op.constant(np.array(values, dtype=np.int32))

@@ -1,0 +1,224 @@
+"""Runs `model.BlipModel` behind the Engine protocol, on CPU or CUDA. The same design as the OpenVINO engine: the
+image's keys and values once, the beams in the query axis, one token tree a picture (`engines.tree`).
+
+Knows tensors and devices. Does not know beams' scores, texts, files or training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from openblip.config import ModelConfig
+from openblip.engine import Floats, ImageStates, Ints
+from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
+from openblip.engines.torch.model import BlipModel, KeysValues, TextBlock, merge_heads, take_images
+from openblip.engines.tree import Fed, TokenTree
+from openblip.errors import ModelError, OptionError
+
+_TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+_SLOT_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class TorchImageStates:
+    """Encoded pictures on the device. embedding: [P, projection], float32; states: [P, T, W]."""
+
+    embedding: Tensor
+    states: Tensor
+    keys_values: KeysValues
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def take(self, indices: Ints) -> TorchImageStates:
+        """The states of the chosen pictures, in that order."""
+        if np.array_equal(indices, np.arange(len(self))):
+            return self
+        chosen = torch.as_tensor(indices, device=self.states.device)
+        return TorchImageStates(self.embedding[chosen], self.states[chosen], take_images(self.keys_values, chosen))
+
+
+class TorchDecode:
+    """One running decode; see `engine.Decode`. The cache is a pair [P, H, slots, D] a text layer."""
+
+    def __init__(self, engine: TorchEngine, images: KeysValues, tree: TokenTree) -> None:
+        self._engine, self._images, self._tree = engine, images, tree
+        self._cache: KeysValues = [(key[:, :, :0], value[:, :, :0]) for key, value in images]
+        self._used = 0
+
+    @torch.inference_mode()
+    def feed_prompts(self, lengths: Ints) -> Floats:
+        """Returns the logits after each prompt, [P, V]."""
+        hidden = self._run(self._tree.prompt())
+        return self._logits(hidden[self._to_device(np.arange(len(lengths))), self._to_device(lengths - 1)])
+
+    @torch.inference_mode()
+    def step(self, tokens: Ints, parents: Ints) -> Floats:
+        """tokens, parents: [live pictures, beams]. Returns logits [live pictures, beams, V]."""
+        hidden = self._run(self._tree.step(tokens, parents))
+        return self._logits(hidden[self._to_device(self._tree.live)])
+
+    def keep(self, pictures: Ints) -> None:
+        """Drop all pictures but these (indices into the present batch)."""
+        chosen = self._tree.keep(pictures)
+        if chosen is not None:
+            places = self._to_device(chosen)
+            self._images, self._cache = take_images(self._images, places), take_images(self._cache, places)
+
+    def _run(self, fed: Fed) -> Tensor:
+        """One pass over new tokens [P, Q], whose keys and values go into the next slots. Returns states [P, Q, W]."""
+        text = self._engine.model.text
+        queries = fed.tokens.shape[1]
+        self._make_room(self._used + queries)
+        new = np.broadcast_to(fed.new, (len(fed.tokens), queries, queries))
+        mask = self._to_device(np.concatenate([fed.past, new], axis=2))[:, None]
+        window = slice(self._used, self._used + queries)
+        x = text.embed(self._to_device(fed.tokens), self._to_device(fed.positions))
+        for module, image, (keys, values) in zip(text.blocks, self._images, self._cache, strict=True):
+            block = cast(TextBlock, module)
+            query, keys[:, :, window], values[:, :, window] = block.decoder_attention.project(x)
+            attended = F.scaled_dot_product_attention(
+                query, keys[:, :, : window.stop], values[:, :, : window.stop], attn_mask=mask
+            )
+            attended = block.decoder_attention.out(merge_heads(attended))
+            x = block.after_attention(x, block.decoder_attention, attended, image)
+        self._used = window.stop
+        return x
+
+    def _to_device(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(self._engine.device)
+
+    def _logits(self, hidden: Tensor) -> Floats:
+        logits: Floats = self._engine.logits(hidden).cpu().numpy()
+        return logits
+
+    def _make_room(self, slots: int) -> None:
+        held = self._cache[0][0].shape[2]
+        if slots > held:
+            more = -(-slots // _SLOT_BLOCK) * _SLOT_BLOCK - held
+            self._cache = [(F.pad(key, (0, 0, 0, more)), F.pad(value, (0, 0, 0, more))) for key, value in self._cache]
+
+
+class TorchEngine:
+    """A model on a torch device; see `engine.Engine`.
+
+    precision: "f32" (the default on the CPU) or "bf16" (the default on CUDA where it has it). threads: torch's own
+    setting, for the whole process.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        tensors: Mapping[str, NDArray[np.float32]],
+        device: str | None = None,
+        precision: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.config = config
+        self.device = _checked_device(device)
+        self.precision = _checked_precision(precision, self.device)
+        self.dtype = _TYPES[self.precision]
+        if threads is not None:
+            if threads < 1:
+                raise OptionError(f"threads={threads} is out of range: give 1 or more")
+            torch.set_num_threads(threads)
+        with torch.device("meta"):
+            model = BlipModel(config)
+        state = {name: torch.from_numpy(np.array(value, dtype=np.float32)) for name, value in tensors.items()}
+        model.load_state_dict(state, assign=True)
+        # The output table stays in float32: logits of 8 significant bits would be off by some percent of probability.
+        self._table = state["text.tokens.weight"].to(self.device)
+        self._bias = state["lm.bias"].to(self.device)
+        self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def encode_images(self, pixels: Floats) -> TorchImageStates:
+        """pixels: [P, 3, size, size], normalised."""
+        states = self.model.vision(torch.as_tensor(pixels).to(self.device, self.dtype))
+        keys_values = [(key.contiguous(), value.contiguous()) for key, value in self.model.text.keys_values(states)]
+        return TorchImageStates(self.model.embed_image(states), states, keys_values)
+
+    def embed_images(self, images: ImageStates) -> Floats:
+        """Unit vectors [P, projection]."""
+        embedding: Floats = _own(images).embedding.cpu().numpy()
+        return embedding
+
+    @torch.inference_mode()
+    def embed_texts(self, tokens: Ints, lengths: Ints) -> Floats:
+        """tokens: [R, L], starting with [CLS], right-padded. Unit vectors [R, projection]."""
+        check_text_lengths(lengths, self.config.text)
+        result = np.empty((len(tokens), self.config.projection), np.float32)
+        for start in range(0, len(tokens), TEXT_ROWS):
+            rows = slice(start, start + TEXT_ROWS)
+            result[rows] = self.model.embed_text(*self._texts(tokens[rows], lengths[rows])).cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def match(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> Floats:
+        """picture: [R]; tokens: [R, L], starting with [ENC]. ITM logits [R, 2]. Rows are grouped by picture."""
+        check_text_lengths(lengths, self.config.text)
+        own = _own(images)
+        result = np.empty((len(tokens), 2), np.float32)
+        for pictures, rows in match_runs(picture):
+            keys_values = own.take(pictures).keys_values
+            logits = self.model.match(*self._texts(tokens[rows], lengths[rows]), keys_values)
+            result[rows] = logits.float().cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def decode(
+        self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
+    ) -> tuple[TorchDecode, Floats]:
+        """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
+        check_max_length(max_length, prompts, self.config.text)
+        decode = TorchDecode(
+            self, _own(images).keys_values, TokenTree(prompts, lengths, beams, self.config.text.pad_id)
+        )
+        return decode, decode.feed_prompts(lengths)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Decoder states [..., W] -> float32 logits [..., V], whatever the precision of the rest."""
+        head = self.model.lm
+        return F.linear(head.norm(F.gelu(head.dense(hidden))).float(), self._table, self._bias)
+
+    def _texts(self, tokens: Ints, lengths: Ints) -> tuple[Tensor, Tensor]:
+        """Texts cut to the longest, on the device."""
+        longest = int(lengths.max())
+        return (
+            torch.as_tensor(np.ascontiguousarray(tokens[:, :longest]), device=self.device),
+            torch.as_tensor(lengths, device=self.device),
+        )
+
+
+def _own(images: ImageStates) -> TorchImageStates:
+    if not isinstance(images, TorchImageStates):
+        raise ModelError(f"image states of another engine ({type(images).__name__}): encode the pictures with this one")
+    return images
+
+
+def _checked_device(device: str | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise OptionError(f"device={device!r} is not a torch device: give 'cpu' or 'cuda'") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device={device!r} needs a CUDA device, and torch sees none: use 'cpu'")
+    return chosen
+
+
+def _checked_precision(precision: str | None, device: torch.device) -> str:
+    if precision is None:
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "f32"
+    if precision not in _TYPES:
+        raise OptionError(f"precision={precision!r} is not for the torch engine: give 'f32' or 'bf16'")
+    return precision

@@ -1,0 +1,63 @@
+"""Every exception that openblip raises on purpose.
+
+    OpenBlipError
+    ├── InputError            what the caller handed in cannot be used
+    │   ├── ImageError        bytes, a file or a URL that is not a usable picture
+    │   ├── TextError         a text or prompt that cannot be encoded
+    │   └── OptionError       an option outside its range
+    ├── ModelError            a model that cannot be found or loaded
+    │   ├── ModelNotFound     no such name, folder or cached copy
+    │   └── CheckpointError   a folder whose config or tensors do not fit
+    ├── DataError             a data set that cannot be read or does not hold what it must
+    ├── TrainingError         a training run that cannot start, go on or resume
+    └── MissingExtra          an optional dependency is not installed
+
+A message says what is wrong, names the value and gives the remedy, in one line. Doors (CLI, HTTP) print it as it is.
+"""
+
+
+class OpenBlipError(Exception):
+    """Base of all errors that openblip raises on purpose."""
+
+
+class InputError(OpenBlipError, ValueError):
+    """What the caller handed in cannot be used."""
+
+
+class ImageError(InputError):
+    """Bytes, a file or a URL that is not a usable picture."""
+
+
+class TextError(InputError):
+    """A text or prompt that cannot be encoded."""
+
+
+class OptionError(InputError):
+    """An option outside its range."""
+
+
+class ModelError(OpenBlipError):
+    """A model that cannot be found or loaded."""
+
+
+class ModelNotFound(ModelError):
+    """No bundled, cached or local model has this name."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint folder whose config or tensors do not fit."""
+
+
+class DataError(OpenBlipError):
+    """A data set that cannot be read or does not hold what it must."""
+
+
+class TrainingError(OpenBlipError):
+    """A training run that cannot start, go on or resume."""
+
+
+class MissingExtra(OpenBlipError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: run 'pip install openblip[{extra}]'")

@@ -1,0 +1,399 @@
+"""class Blip: pictures and texts in, typed results out. Lists in, lists out, in order.
+
+Knows how pictures become batches, prompts become ids and hypotheses become captions. Does not know how a model computes
+(that is the engine), nor folders of files, tables or the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from math import exp
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from openblip.config import ModelConfig
+from openblip.engine import Engine, Floats
+from openblip.errors import CheckpointError, InputError, OpenBlipError, OptionError
+from openblip.image import DEFAULT_LIMITS, ImageLimits, ImageSource, load_image, preprocess
+from openblip.search import Hypothesis, check_room, generate
+from openblip.text import Tokenizer
+from openblip.types import Caption, GenerateOptions, Match, Timing
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+EngineName = Literal["openvino", "torch"]
+
+_DEFAULT_OPTIONS = GenerateOptions()
+_MAX_PICTURES, _MAX_ROWS, _MAX_STATE_BYTES = 32, 128, 2**28  # of one engine call
+# Compiled graphs hold the weights once more: worth the disk for a small model that starts often.
+_MAX_KEPT_BYTES = 2**27
+_IMAGE_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one of many pictures: its captions, or the error that kept it from having any.
+
+    source: as it was handed in.
+    """
+
+    source: ImageSource
+    captions: tuple[Caption, ...] = ()
+    error: OpenBlipError | None = None
+
+
+class Blip:
+    """A loaded model: `Blip.load("mini").caption(["photo.jpg"])`.
+
+    Wherever pictures are asked for, give a path, an http(s) address, bytes, a PIL image or an array, or a list of them;
+    one picture counts as a list of one. `timing` tells where the seconds of the last finished call went. `engine` and
+    `tokenizer` are there for work on arrays that this class does not offer.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, name: str, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+        self.engine, self.tokenizer, self.name, self.limits = engine, tokenizer, name, limits
+        self.timing = Timing(0.0, 0.0, 0.0, 0.0)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_folder: str | os.PathLike[str] | None = None,
+        *,
+        engine: EngineName = "openvino",
+        precision: str | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        limits: ImageLimits = DEFAULT_LIMITS,
+    ) -> Blip:
+        """Load a model by name ("mini") or folder; without one, OPENBLIP_MODEL if it is set, else "mini".
+
+        engine: "openvino" (CPU, needs no torch) or "torch" (CPU or CUDA). precision, device, threads: None lets the
+        engine choose. limits: what a picture may cost before it is refused.
+
+        Raises ModelNotFound, CheckpointError, OptionError or MissingExtra.
+        """
+        from openblip.checkpoint import load_checkpoint
+        from openblip.engines import load_engine
+        from openblip.hub import compiled_folder, find_model
+
+        model = find_model(name_or_folder)
+        checkpoint = load_checkpoint(model.path, model.name)
+        tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary)
+        _check_vocabulary(tokenizer, checkpoint.config, checkpoint.vocabulary)
+        small = sum(tensor.nbytes for tensor in checkpoint.tensors.values()) <= _MAX_KEPT_BYTES
+        cache_dir = compiled_folder() if small and engine == "openvino" else None
+        loaded = load_engine(
+            engine,
+            checkpoint.config,
+            checkpoint.tensors,
+            precision=precision,
+            device=device,
+            threads=threads,
+            cache_dir=cache_dir,
+            revision=checkpoint.revision if cache_dir else None,
+        )
+        return cls(loaded, tokenizer, model.name, limits)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The sizes of the model."""
+        return self.engine.config
+
+    def caption(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        prompt: str | Sequence[str] = "",
+        options: GenerateOptions | None = None,
+    ) -> list[Caption]:
+        """One caption a picture. prompt: what captions start with, one for all or one a picture.
+
+        Raises ImageError at the first picture that cannot be used; `caption_each` goes on instead.
+        """
+        if options is not None and options.num_return != 1:
+            raise OptionError(f"caption gives one text a picture, not num_return={options.num_return}: use captions")
+        return [texts[0] for texts in self.captions(images, prompt, options)]
+
+    def captions(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        prompt: str | Sequence[str] = "",
+        options: GenerateOptions | None = None,
+    ) -> list[list[Caption]]:
+        """`options.num_return` captions a picture: best first from a beam search, in order of draw when sampling."""
+        sources, options = _as_list(images), options or _DEFAULT_OPTIONS
+        prompts = self._encode_prompts(_one_each(prompt, len(sources)), options)
+        clock, results = _Clock(), list[list[Caption]]()
+        for batch in self._batches(sources, _pictures_a_call(self.config, options), clock):
+            pixels = _pixels_or_raise(batch)
+            done = len(results)
+            results += self._caption_batch(pixels, prompts[done : done + len(pixels)], options, clock)
+        self.timing = clock.timing()
+        return results
+
+    def caption_each(
+        self, sources: Iterable[ImageSource], prompt: str = "", options: GenerateOptions | None = None
+    ) -> Iterator[Outcome]:
+        """Captions of any number of pictures in their order, handed out batch by batch.
+
+        A picture that cannot be used comes out as an Outcome with its error, and the rest goes on. The next pictures
+        are read while a batch is computed; sources may be a generator, of which at most two batches are read ahead.
+
+        Raises OptionError or TextError at once where options or prompt do not suit the model.
+        """
+        options = options or _DEFAULT_OPTIONS
+        [prompt_ids] = self._encode_prompts([prompt], options)
+        return self._outcomes(sources, prompt_ids, options)
+
+    def match(self, images: ImageSource | Sequence[ImageSource], texts: str | Sequence[str]) -> list[Match]:
+        """How well each text describes its picture: pairs in order, or one of either with many of the other.
+
+        A text longer than the model's positions is cut.
+        """
+        sources = _as_list(images)
+        descriptions = [texts] if isinstance(texts, str) else list(texts)
+        pairs = _pair_up(len(sources), len(descriptions))
+        if not pairs:
+            return []
+        clock = _Clock()
+        grounded = self.tokenizer.encode_grounded(descriptions, self.config.text.max_positions)
+        with clock.measure("encode_s"):
+            text_vectors = self._text_vectors(descriptions)
+        matches: dict[int, Match] = {}
+        done = 0
+        for batch in self._batches(sources, _pictures_a_call(self.config, None), clock):
+            pixels = _pixels_or_raise(batch)
+            with clock.measure("encode_s"):
+                states = self.engine.encode_images(pixels)
+                image_vectors = self.engine.embed_images(states)
+            rows = [row for row, (picture, _) in enumerate(pairs) if done <= picture < done + len(pixels)]
+            picture = np.array([pairs[row][0] - done for row in rows], np.int64)
+            text = np.array([pairs[row][1] for row in rows], np.int64)
+            with clock.measure("search_s"):
+                logits = self.engine.match(states, picture, grounded.tokens[text], grounded.lengths[text])
+            probabilities = np.exp(-np.logaddexp(0.0, logits[:, 0] - logits[:, 1]))
+            similarities = (image_vectors[picture] * text_vectors[text]).sum(axis=1)
+            for row, index, probability, similarity in zip(rows, text, probabilities, similarities, strict=True):
+                matches[row] = Match(descriptions[index], float(probability), float(similarity), self.name)
+            done += len(pixels)
+        self.timing = clock.timing()
+        return [matches[row] for row in range(len(pairs))]
+
+    def embed_images(self, images: ImageSource | Sequence[ImageSource]) -> Floats:
+        """Unit vectors [pictures, projection]; their products with those of texts are the similarities of `match`."""
+        clock = _Clock()
+        vectors = [np.zeros((0, self.config.projection), np.float32)]
+        for batch in self._batches(_as_list(images), _pictures_a_call(self.config, None), clock):
+            pixels = _pixels_or_raise(batch)
+            with clock.measure("encode_s"):
+                vectors.append(self.engine.embed_images(self.engine.encode_images(pixels)))
+        self.timing = clock.timing()
+        return np.concatenate(vectors)
+
+    def embed_texts(self, texts: str | Sequence[str]) -> Floats:
+        """Unit vectors [texts, projection]. A text longer than the model's positions is cut."""
+        clock = _Clock()
+        with clock.measure("encode_s"):
+            vectors = self._text_vectors([texts] if isinstance(texts, str) else list(texts))
+        self.timing = clock.timing()
+        return vectors
+
+    def _encode_prompts(self, prompts: Sequence[str], options: GenerateOptions) -> list[list[int]]:
+        ids = [self.tokenizer.caption_prompt(prompt) for prompt in prompts]
+        if ids:
+            check_room(np.array([len(row) for row in ids]), options, self.config.text.max_positions)
+        return ids
+
+    def _outcomes(
+        self, sources: Iterable[ImageSource], prompt_ids: list[int], options: GenerateOptions
+    ) -> Iterator[Outcome]:
+        clock = _Clock()
+        for batch in self._batches(sources, _pictures_a_call(self.config, options), clock):
+            pixels = [loaded.pixels for loaded in batch if loaded.pixels is not None]
+            captions = iter(
+                self._caption_batch(np.stack(pixels), [prompt_ids] * len(pixels), options, clock) if pixels else ()
+            )
+            for loaded in batch:
+                if loaded.pixels is None:
+                    yield Outcome(loaded.source, error=loaded.error)
+                else:
+                    yield Outcome(loaded.source, tuple(next(captions)))
+            self.timing = clock.timing()
+
+    def _caption_batch(
+        self, pixels: Floats, prompts: list[list[int]], options: GenerateOptions, clock: _Clock
+    ) -> list[list[Caption]]:
+        """pixels: [pictures, 3, size, size]; prompts: ids, one row a picture."""
+        with clock.measure("encode_s"):
+            states = self.engine.encode_images(pixels)
+        with clock.measure("search_s"):
+            # The seed follows the picture and not its place: a sampled caption must not depend on its neighbours.
+            seeds = [_digest(picture) for picture in pixels] if options.sample else None
+            rows = self.tokenizer.pad(prompts)
+            found = generate(self.engine, states, rows.tokens, rows.lengths, options, seeds)
+            return [
+                [self._caption(prompt, hypothesis) for hypothesis in hypotheses]
+                for prompt, hypotheses in zip(prompts, found, strict=True)
+            ]
+
+    def _caption(self, prompt: list[int], hypothesis: Hypothesis) -> Caption:
+        return Caption(
+            text=self.tokenizer.decode([*prompt, *hypothesis.tokens]),
+            log_probability=hypothesis.log_probability,
+            probability=exp(hypothesis.log_probability / len(hypothesis.tokens)),
+            tokens=tuple(self.tokenizer.pieces(hypothesis.tokens)),
+            token_probabilities=tuple(exp(value) for value in hypothesis.log_probabilities),
+            model=self.name,
+        )
+
+    def _text_vectors(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors [texts, projection]."""
+        if not texts:
+            return np.zeros((0, self.config.projection), np.float32)
+        rows = self.tokenizer.encode_unimodal(texts, self.config.text.max_positions)
+        return self.engine.embed_texts(rows.tokens, rows.lengths)
+
+    def _batches(self, sources: Iterable[ImageSource], size: int, clock: _Clock) -> Iterator[list[_Loaded]]:
+        """Loaded pictures in their order, `size` at a time."""
+        loaded = self._read_ahead(sources, 2 * size)
+        while batch := list(islice(loaded, size)):
+            for picture in batch:
+                clock.add("decode_s", picture.decode_s)
+                clock.add("preprocess_s", picture.preprocess_s)
+            yield batch
+
+    def _read_ahead(self, sources: Iterable[ImageSource], ahead: int) -> Iterator[_Loaded]:
+        """Load pictures in a few threads, in order, at most `ahead` of the caller; a lone one in this thread."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        iterator = iter(sources)
+        front = list(islice(iterator, 2))
+        if len(front) < 2:
+            yield from (self._load_picture(source) for source in front)
+            return
+        pool = ThreadPoolExecutor(_IMAGE_WORKERS, thread_name_prefix="openblip-image")
+        try:
+            pending: deque[Future[_Loaded]] = deque()
+            for source in chain(front, iterator):
+                pending.append(pool.submit(self._load_picture, source))
+                if len(pending) >= ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:  # also when the caller stops early
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _load_picture(self, source: ImageSource) -> _Loaded:
+        start = time.perf_counter()
+        try:
+            image = load_image(source, self.limits)
+        except OpenBlipError as error:
+            return _Loaded(source, None, error, time.perf_counter() - start, 0.0)
+        decoded = time.perf_counter()
+        pixels = preprocess(image, self.config.vision)
+        return _Loaded(source, pixels, None, decoded - start, time.perf_counter() - decoded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A picture as pixels [3, size, size], or why it is not."""
+
+    source: ImageSource
+    pixels: Floats | None
+    error: OpenBlipError | None
+    decode_s: float
+    preprocess_s: float
+
+
+Stage = Literal["decode_s", "preprocess_s", "encode_s", "search_s"]
+
+
+class _Clock:
+    """Adds up the seconds of a call's stages."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Stage, float] = {"decode_s": 0.0, "preprocess_s": 0.0, "encode_s": 0.0, "search_s": 0.0}
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        self._seconds[stage] += seconds
+
+    @contextmanager
+    def measure(self, stage: Stage) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - start)
+
+    def timing(self) -> Timing:
+        return Timing(**self._seconds)
+
+
+def _pictures_a_call(config: ModelConfig, options: GenerateOptions | None) -> int:
+    """How many pictures share an engine call: bounded by count, by rows and by the image's keys and values in bf16."""
+    rows = 1 if options is None else options.num_return if options.sample else options.num_beams
+    state_bytes = config.vision.tokens * config.text.width * config.text.layers * 2 * 2
+    return max(1, min(_MAX_PICTURES, _MAX_ROWS // rows, _MAX_STATE_BYTES // state_bytes))
+
+
+def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
+    if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)):
+        return [images]
+    if isinstance(images, (bytearray, memoryview)):
+        return [bytes(images)]
+    if not isinstance(images, Iterable):
+        raise InputError(f"cannot take pictures from a {type(images).__name__}: give a picture or a list of pictures")
+    return list(images)
+
+
+def _one_each(prompt: str | Sequence[str], pictures: int) -> list[str]:
+    if isinstance(prompt, str):
+        return [prompt] * pictures
+    if len(prompt) != pictures:
+        raise InputError(f"{len(prompt)} prompts do not go with {pictures} pictures: give one for all or one a picture")
+    return list(prompt)
+
+
+def _pair_up(pictures: int, texts: int) -> list[tuple[int, int]]:
+    """(picture, text) of each pair; a single one of either goes with all of the other."""
+    if pictures != texts and 1 not in (pictures, texts):
+        raise InputError(
+            f"{texts} texts do not go with {pictures} pictures: give as many of each, or one of either with many"
+        )
+    if pictures == texts:
+        return [(index, index) for index in range(texts)]
+    return [(picture, text) for picture in range(pictures) for text in range(texts)]
+
+
+def _pixels_or_raise(batch: Sequence[_Loaded]) -> Floats:
+    """Pixels [pictures, 3, size, size], or the first error among them."""
+    for loaded in batch:
+        if loaded.error is not None:
+            raise loaded.error
+    return np.stack([loaded.pixels for loaded in batch if loaded.pixels is not None])
+
+
+def _digest(pixels: Floats) -> int:
+    from hashlib import blake2b
+
+    return int.from_bytes(blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=8).digest(), "little")
+
+
+def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, vocabulary: Path) -> None:
+    text = config.text
+    expected = (text.vocab_size, text.pad_id, text.cls_id, text.sep_id, text.dec_id, text.enc_id)
+    found = (
+        tokenizer.vocab_size, tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.dec_id, tokenizer.enc_id
+    )  # fmt: skip
+    if found != expected:
+        raise CheckpointError(
+            f"{vocabulary} does not fit its config.json: entries, [PAD], [CLS], [SEP], [DEC], [ENC] are {found}, "
+            f"not {expected}; fetch the checkpoint again"
+        )

@@ -1,0 +1,147 @@
+"""Text to token ids and back; the only home of [CLS], [SEP], [DEC], [ENC] and prompts.
+
+WordPiece through the `tokenizers` library. Knows no model: a `Tokenizer` is built from a checkpoint folder's vocab.txt
+and the ids of its text config.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openblip.errors import CheckpointError, TextError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as WordPiece
+
+PAD, UNK, CLS, SEP, DEC, ENC = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]", "[ENC]"
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, DEC, ENC)
+
+_DROPPED = re.compile(r"[.!\"()*#:;~]")
+_SPACES = re.compile(r"\s+")
+
+
+def clean_caption(text: str, max_words: int = 50) -> str:
+    """Normalise a training or evaluation caption as BLIP's data code does: lower case, no punctuation that a caption
+    can spare, single spaces, at most max_words words."""
+    text = _SPACES.sub(" ", _DROPPED.sub(" ", text.lower())).strip()
+    return " ".join(text.split(" ")[:max_words])
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Right-padded token ids [rows, length] and the true lengths [rows]."""
+
+    tokens: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+class Tokenizer:
+    """WordPiece over one vocabulary, lower-cased as BERT-uncased does it."""
+
+    def __init__(self, word_piece: WordPiece) -> None:
+        self._word_piece = word_piece
+        table = word_piece.get_vocab()
+        missing = [token for token in SPECIAL_TOKENS if token not in table]
+        if missing:
+            raise CheckpointError(f"the vocabulary lacks {', '.join(missing)}: it is not a BLIP vocabulary")
+        self.pad_id, self.unk_id, self.cls_id = table[PAD], table[UNK], table[CLS]
+        self.sep_id, self.dec_id, self.enc_id = table[SEP], table[DEC], table[ENC]
+        self._special_ids = frozenset(table[token] for token in SPECIAL_TOKENS)
+
+    @classmethod
+    def from_vocabulary(cls, vocabulary: Path) -> Tokenizer:
+        """vocabulary: a BERT vocab.txt, one token a line. [DEC] and [ENC] are appended where absent, as BLIP does."""
+        from tokenizers import Tokenizer as WordPiece
+        from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+        try:
+            # Not splitlines: a token may be a line separator of Unicode's, and every id after it would shift.
+            tokens = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"cannot read the vocabulary {vocabulary}: {error}") from error
+        tokens += [token for token in (DEC, ENC) if token not in tokens]
+        table = {token: index for index, token in enumerate(tokens)}
+        if len(table) < len(tokens):
+            twice = next(token for index, token in enumerate(tokens) if table[token] != index)
+            raise CheckpointError(f"the vocabulary {vocabulary} holds {twice!r} twice: each line must be another token")
+        word_piece = WordPiece(models.WordPiece(vocab=table, unk_token=UNK, max_input_chars_per_word=100))
+        word_piece.normalizer = normalizers.BertNormalizer(lowercase=True)
+        word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        word_piece.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+        return cls(word_piece)
+
+    @property
+    def vocab_size(self) -> int:
+        """Entries, special tokens included."""
+        return int(self._word_piece.get_vocab_size())
+
+    def caption_prompt(self, prompt: str = "") -> list[int]:
+        """[DEC] and the prompt, without a closing [SEP]: what a caption starts from."""
+        return [self.dec_id, *self._pieces(prompt)]
+
+    def encode_unimodal(self, texts: Iterable[str], max_length: int) -> TokenBatch:
+        """[CLS] text [SEP], for the text embedding (ITC)."""
+        return self._batch(self.cls_id, texts, max_length)
+
+    def encode_grounded(self, texts: Iterable[str], max_length: int) -> TokenBatch:
+        """[ENC] text [SEP], for image-text matching, as in BLIP's training (transformers and blip_itm.py put [CLS]
+        here)."""
+        return self._batch(self.enc_id, texts, max_length)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of token ids, special tokens left out."""
+        return str(self._word_piece.decode([int(token) for token in tokens if int(token) not in self._special_ids]))
+
+    def pieces(self, tokens: Iterable[int]) -> list[str]:
+        """The WordPiece string of each id."""
+        return [self._word_piece.id_to_token(int(token)) or UNK for token in tokens]
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> TokenBatch:
+        """Right-pad rows of ids to the longest."""
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        tokens = np.full((len(rows), int(lengths.max(initial=1))), self.pad_id, dtype=np.int64)
+        for index, row in enumerate(rows):
+            tokens[index, : len(row)] = row
+        return TokenBatch(tokens, lengths)
+
+    def _pieces(self, text: str) -> list[int]:
+        if not isinstance(text, str):
+            raise TextError(f"a text must be a string, not {type(text).__name__} ({text!r})")
+        ids: list[int] = self._word_piece.encode(text, add_special_tokens=False).ids
+        return [self.unk_id if index in self._special_ids else index for index in ids]
+
+    def _batch(self, first: int, texts: Iterable[str], max_length: int) -> TokenBatch:
+        return self.pad([[first, *self._pieces(text)[: max_length - 2], self.sep_id] for text in texts])
+
+
+def train_vocabulary(captions: Iterable[str], size: int, vocabulary: Path, min_frequency: int = 2) -> None:
+    """Learn a WordPiece vocabulary of at most `size` entries from captions and write it as vocab.txt; the same captions
+    give the same file."""
+    from tokenizers import Tokenizer as WordPiece
+    from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+    captions = list(captions)
+    word_piece = WordPiece(models.WordPiece(unk_token=UNK))
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    word_piece.normalizer, word_piece.pre_tokenizer = normalizer, splitter
+    # The trainer numbers inner letters as it meets them, in another order each run, and breaks ties by number: they are
+    # named beforehand.
+    words = {word for text in captions for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    inner = sorted({f"##{letter}" for word in words for letter in word[1:]})
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=min_frequency,
+        special_tokens=[*SPECIAL_TOKENS, *inner],
+        continuing_subword_prefix="##",
+        show_progress=False,
+    )
+    word_piece.train_from_iterator(captions, trainer)
+    table = word_piece.get_vocab()
+    vocabulary.write_text("".join(f"{token}\n" for token in sorted(table, key=table.__getitem__)), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The training side of BLIP; needs the `train` extra."""

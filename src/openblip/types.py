@@ -1,0 +1,116 @@
+"""Frozen options and results, shared by Python, the command line and HTTP. Knows no model and no file format."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from openblip.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """How text is generated. The defaults are the ones of the BLIP paper's captioning evaluation.
+
+    num_beams: beam search width; 1 is greedy.
+    max_length, min_length: as transformers counts them, in tokens, [DEC] and the prompt included. max_length caps the
+        whole sequence, a closing [SEP] among it; min_length is how many tokens must stand before [SEP] may follow.
+    length_penalty: a beam's score is its log-probability / generated tokens ** length_penalty, [SEP] counted.
+    repetition_penalty: logits of tokens already in the sequence are divided (positive) or multiplied (negative) by it.
+    sample: draw from the nucleus instead of searching; excludes num_beams > 1.
+    top_p: smallest set of tokens whose probability reaches top_p (nucleus, Holtzman et al. 2020).
+    temperature: logits are divided by it before sampling.
+    seed: makes a sampled text repeatable; each image and each return gets a stream of its own, whatever the batch.
+    num_return: texts a picture; at most num_beams when searching.
+
+    Raises OptionError on a value outside its range.
+    """
+
+    num_beams: int = 3
+    max_length: int = 20
+    min_length: int = 5
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    sample: bool = False
+    top_p: float = 0.9
+    temperature: float = 1.0
+    seed: int = 0
+    num_return: int = 1
+
+    def __post_init__(self) -> None:
+        _in_range("num_beams", self.num_beams, 1, 64)
+        _in_range("max_length", self.max_length, 2, 512)
+        _in_range("min_length", self.min_length, 0, self.max_length)
+        _in_range("length_penalty", self.length_penalty, -10.0, 10.0)
+        _in_range("repetition_penalty", self.repetition_penalty, 0.1, 10.0)
+        _in_range("top_p", self.top_p, 1e-6, 1.0)
+        _in_range("temperature", self.temperature, 1e-3, 100.0)
+        _in_range("seed", self.seed, 0, 2**63 - 1)
+        _in_range("num_return", self.num_return, 1, 64)
+        if self.sample and self.num_beams != 1:
+            raise OptionError(f"sample=True excludes num_beams={self.num_beams}: set num_beams=1")
+        if not self.sample and self.num_return > self.num_beams:
+            raise OptionError(
+                f"num_return={self.num_return} needs as many num_beams (now {self.num_beams}) or sample=True"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One generated text.
+
+    text: without the special tokens, the prompt included.
+    log_probability: sum of the generated tokens' log-probabilities (natural log), [SEP] included, prompt excluded.
+    probability: exp(log_probability / generated tokens), the geometric mean of the token probabilities, in [0, 1].
+    token_probabilities: one a generated token, [SEP] included where the text ended by itself.
+    tokens: the WordPiece strings those belong to.
+    """
+
+    text: str
+    log_probability: float
+    probability: float
+    tokens: tuple[str, ...]
+    token_probabilities: tuple[float, ...]
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well a text describes a picture.
+
+    probability: of the image-text matching head (ITM), in [0, 1].
+    similarity: cosine of the image and text embeddings (ITC), in [-1, 1].
+    """
+
+    text: str
+    probability: float
+    similarity: float
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds spent in each stage of the last call, summed over its pictures."""
+
+    decode_s: float
+    preprocess_s: float
+    encode_s: float
+    search_s: float
+
+
+def _in_range(name: str, value: Any, low: float, high: float) -> None:
+    kind: Any = Integral if isinstance(low, int) else Real
+    if not isinstance(value, kind):
+        number = "whole number" if kind is Integral else "number"
+        raise OptionError(f"{name}={value!r} is not a {number}: give {low} to {high}")
+    if not low <= value <= high:  # also refuses NaN
+        raise OptionError(f"{name}={value!r} is out of range: give {low} to {high}")

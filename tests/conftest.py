@@ -1,0 +1,75 @@
+"""What all tests share: the data folder, the bundled model and one profile for Hypothesis."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("openblip", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("openblip")
+
+
+def _shared_data_folder() -> Path:
+    return Path(os.environ.get("OPENBLIP_SHARED_DATA") or CHECKOUT.parent / "shared" / "data")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever asks for the fixture carries the marker, so that `-m "not shared_data"` means what it says."""
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared_data")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that needs the data folder is skipped without it; OPENBLIP_REQUIRE_SHARED=1 makes it fail."""
+    folder = _shared_data_folder()
+    if item.get_closest_marker("shared_data") is None or folder.is_dir():
+        return
+    reason = f"needs the data folder, and there is none at {folder}: set OPENBLIP_SHARED_DATA to it"
+    if os.environ.get("OPENBLIP_REQUIRE_SHARED") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def _compiled_graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, _compiled_graphs: Path) -> None:
+    """The developer's model and cache do not reach the tests; tests share a cache of their own."""
+    for name in ("OPENBLIP_MODEL", "OPENBLIP_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENBLIP_CACHE", str(_compiled_graphs))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The data folder; see `pytest_runtest_setup` for what happens without it."""
+    return _shared_data_folder()
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[Path]:
+    """The sample photos of the checkout."""
+    photos = sorted((CHECKOUT / "samples").glob("*.jpg"))
+    assert photos, "the checkout has no sample photos"
+    return photos
+
+
+@pytest.fixture(scope="session")
+def mini() -> Path:
+    """The checkpoint folder of the bundled model. Fails where it is not installed: `make test` installs it."""
+    try:
+        from openblip_mini import FOLDER
+    except ImportError:
+        pytest.fail("openblip-mini is not installed: run 'pip install -e models/mini'", pytrace=False)
+    if not (FOLDER / "model.safetensors").is_file():
+        pytest.fail(f"the checkpoint of mini is missing at {FOLDER}", pytrace=False)
+    return FOLDER
