@@ -38,14 +38,13 @@ def main() -> int:
     trained = load_checkpoint(arguments.checkpoint, "mini")
     save_checkpoint(FOLDER, trained.config, trained.tensors, trained.vocabulary, bfloat16=True)
     samples = list(read_shards(find_shards(arguments.data)))
-    captions, retrieval = {}, {}
+    captions = {}
     for precision in PRECISIONS:
-        blip = Blip.load(FOLDER, precision=precision)
-        captions[precision] = evaluate_captions(blip, samples, GenerateOptions(num_beams=3))
+        captions[precision] = evaluate_captions(Blip.load(FOLDER, precision=precision), samples)
         sys.stderr.write(f"{precision}: CIDEr {captions[precision].scores.cider:.4f}\n")
-        if precision != "int8":
-            retrieval[precision] = evaluate_retrieval(blip, samples, rerank=arguments.rerank)
-    greedy = evaluate_captions(Blip.load(FOLDER, precision="bf16"), samples, GenerateOptions(num_beams=1))
+    blip = Blip.load(FOLDER, precision="bf16")
+    greedy = evaluate_captions(blip, samples, GenerateOptions(num_beams=1))
+    retrieval = evaluate_retrieval(blip, samples, rerank=arguments.rerank)
     stored = load_checkpoint(FOLDER, "mini")
     text = card(stored, read_config(arguments.config), captions, greedy, retrieval, samples)
     (FOLDER / "MODEL_CARD.md").write_text(text, encoding="utf-8")
@@ -58,7 +57,7 @@ def card(
     config: PretrainConfig,
     captions: dict[str, CaptionEvaluation],
     greedy: CaptionEvaluation,
-    retrieval: dict[str, RetrievalEvaluation],
+    retrieval: RetrievalEvaluation,
     samples: list[Sample],
 ) -> str:
     """The whole text of MODEL_CARD.md."""
@@ -83,7 +82,7 @@ def card(
         "distinct": f"{best.distinct_captions:,}",
         "words": f"{best.vocabulary:,}",
         "drawn": _drawn(captions["bf16"], samples),
-        "rerank": str(retrieval["bf16"].rerank),
+        "rerank": str(retrieval.rerank),
     }
     for name, value in values.items():
         template = template.replace("{{" + name + "}}", value)
@@ -101,12 +100,10 @@ def _caption_rows(captions: dict[str, CaptionEvaluation], greedy: CaptionEvaluat
     )
 
 
-def _retrieval_rows(retrieval: dict[str, RetrievalEvaluation]) -> str:
-    rows = []
-    for precision, result in retrieval.items():
-        rows.append(_recall_row(f"ITC alone, {precision}", result.itc))
-        if result.itm is not None:
-            rows.append(_recall_row(f"ITC, best {result.rerank} re-ranked by ITM, {precision}", result.itm))
+def _retrieval_rows(retrieval: RetrievalEvaluation) -> str:
+    rows = [_recall_row("ITC alone", retrieval.itc)]
+    if retrieval.itm is not None:
+        rows.append(_recall_row(f"best {retrieval.rerank} re-ranked by ITM", retrieval.itm))
     return "\n".join(rows)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import isqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +101,14 @@ def top_k(values: Floats, k: int) -> Ints:
     found = np.take_along_axis(values, np.minimum(ids, size - 1), axis=1)
     found[ids >= size] = -np.inf
     best = np.argpartition(found, found.shape[1] - k, axis=1)[:, found.shape[1] - k :]
-    ids, found = np.take_along_axis(ids, best, axis=1), np.take_along_axis(found, best, axis=1)
+    ids, found = _pick(ids, best), _pick(found, best)
     order = np.lexsort((ids, -found), axis=1)
-    return np.take_along_axis(ids, order, axis=1).astype(np.int64, copy=False)
+    return _pick(ids, order).astype(np.int64, copy=False)
+
+
+def _pick(values: NDArray[Any], ids: Ints) -> NDArray[Any]:
+    """values[row, ids[row]] for every row; `take_along_axis` does the same in four times the time for few rows."""
+    return values[np.arange(len(values))[:, None], ids]
 
 
 def check_room(lengths: Ints, options: GenerateOptions, positions: int) -> None:
@@ -237,8 +243,8 @@ def _best_continuations(logits: Floats, open_: _Beams, living: _Prompts, wanted:
         values, shift = living.penalised(flat - normaliser, open_.tokens), np.zeros_like(normaliser)
     # One more than wanted: a forbidden [SEP] may be among them.
     ids = top_k(values, min(wanted + 1, vocabulary))
-    gains = np.take_along_axis(values, ids, axis=1) - shift
-    own = np.minimum(np.take_along_axis(flat, ids, axis=1) - normaliser, 0)  # rounding may leave a little above
+    gains = _pick(values, ids) - shift
+    own = np.minimum(_pick(flat, ids) - normaliser, 0)  # rounding may leave a little above
     forbidden = np.repeat(living.sep_forbidden(open_.tokens.shape[2]), rows)[:, None]
     gains[forbidden & (ids == sep)] = -np.inf
 
@@ -246,13 +252,13 @@ def _best_continuations(logits: Floats, open_: _Beams, living: _Prompts, wanted:
     order = np.argsort(-scores, axis=1, kind="stable")[:, :wanted]
     if order.shape[1] < wanted:  # a vocabulary smaller than the candidates: fill up with dead ones
         order = np.pad(order, ((0, 0), (0, wanted - order.shape[1])), constant_values=-1)
-    chosen = np.take_along_axis(scores, order, axis=1)
+    chosen = _pick(scores, order)
     chosen[order < 0] = -np.inf
     return _Candidates(
         scores=chosen,
         parents=np.maximum(order, 0) // ids.shape[1],
-        tokens=np.take_along_axis(ids.reshape(pictures, -1), order, axis=1),
-        own=np.take_along_axis(own.reshape(pictures, -1), order, axis=1),
+        tokens=_pick(ids.reshape(pictures, -1), order),
+        own=_pick(own.reshape(pictures, -1), order),
     )
 
 
@@ -323,7 +329,7 @@ def _row_search(
             values = values.copy() if values is flat else values
             values[forbidden, sep] = -np.inf
         chosen = choose(values, alive, generated - 1)[:, None]
-        probability = np.minimum(np.take_along_axis(flat, chosen, axis=1) - _log_normaliser(flat), 0)
+        probability = np.minimum(_pick(flat, chosen) - _log_normaliser(flat), 0)
         tokens = np.concatenate([tokens, chosen.reshape(-1, rows, 1)], axis=2)
         own = np.concatenate([own, probability.reshape(-1, rows, 1)], axis=2)
 
@@ -381,7 +387,7 @@ class _NucleusChoice:
         for k in (*_NUCLEUS_LOOKS, vocabulary):
             rows = scaled[waiting] if len(waiting) < len(scaled) else scaled
             ids = top_k(rows, k) if k < vocabulary else np.argsort(-rows, axis=1)
-            mass = np.cumsum(np.exp(np.take_along_axis(rows, ids, axis=1).astype(np.float64)), axis=1)
+            mass = np.cumsum(np.exp(_pick(rows, ids).astype(np.float64)), axis=1)
             whole = (mass[:, -1] >= self._options.top_p) | (k >= vocabulary)
             chosen[waiting[whole]] = self._draw(ids[whole], mass[whole], uniforms[waiting[whole]])
             waiting = waiting[~whole]

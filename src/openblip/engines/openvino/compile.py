@@ -43,8 +43,9 @@ class Compiler:
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
-            # Two processes pinned to the same cores would wait for each other while others idle.
-            "ENABLE_CPU_PINNING": False,
+            # Pinned, a caption of one photo takes a sixth less time. But two processes of a few threads each would be
+            # pinned to the same cores while others idle, so this is for those that use them all.
+            "ENABLE_CPU_PINNING": threads >= physical_cores(),
             # 8-bit weights only: activations stay in floating point.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
             # OpenVINO's fused attention halves the speed of a decoder step on CPUs without AMX, and its bf16 variant

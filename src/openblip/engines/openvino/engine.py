@@ -8,6 +8,8 @@ values, of the image and of its tokens, are read once a step, whatever the numbe
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ Border = NDArray[np.float32] | NDArray[np.uint16]
 _HIDDEN = np.float32(-1e9)
 _SLOT_BLOCK = 32
 _LENGTH_BLOCK = 8
+_IDLE_DECODERS = 8
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class OpenVinoEngine:
             "text_encoder": graphs.text_encoder,
             "matcher": graphs.matcher,
         }
+        self._idle_decoders: deque[ov.InferRequest] = deque(maxlen=_IDLE_DECODERS)
         key = repr((config, self.precision, revision, graphs_revision()))
         self._compiler = Compiler(self.precision, self.threads, cache_dir if revision is not None else None, key)
 
@@ -206,7 +210,13 @@ class OpenVinoEngine:
         text = self.config.text
         check_max_length(max_length, prompts, text)
         tree = TokenTree(prompts, lengths, beams, text.pad_id)
-        decode = OpenVinoDecode(self._request("decoder"), text, _own(images).keys_values, tree)
+        try:
+            request = self._idle_decoders.pop()
+        except IndexError:
+            request = self._request("decoder")
+        decode = OpenVinoDecode(request, text, _own(images).keys_values, tree)
+        # A request that has run has its kernels at hand: a new one costs some 3 ms in its first steps.
+        weakref.finalize(decode, self._idle_decoders.append, request)
         return decode, decode.feed_prompts(lengths)
 
     def _set_texts(self, request: ov.InferRequest, tokens: Ints, lengths: Ints) -> None:
