@@ -119,41 +119,41 @@ class Trainer:
         if self.ranks > 1:
             # Only now: it makes all ranks start from the weights of the first.
             stepper = DistributedDataParallel(self.objective, broadcast_buffers=False)
-        saved_at = time.monotonic()
-        while self.progress.epoch < self.config.optimiser.epochs:
-            self._fill_features(self.progress.epoch)
-            self._epoch(stepper, saved_at)
-            self.progress = Progress(self.progress.epoch + 1, 0, self.progress.step)
-            self.save()
-            saved_at = time.monotonic()
+        # Around all epochs: what is asked between two of them must not be lost, nor break into a save.
+        with StopRequest() as stop:
+            while self.progress.epoch < self.config.optimiser.epochs:
+                self._fill_features(self.progress.epoch)
+                self._epoch(stepper, stop)
+                self.progress = Progress(self.progress.epoch + 1, 0, self.progress.step)
+                self.save()
 
-    def _epoch(self, stepper: nn.Module, saved_at: float) -> None:
+    def _epoch(self, stepper: nn.Module, stop: StopRequest) -> None:
         optimiser, accumulate = self.config.optimiser, self.config.optimiser.accumulate
         whole = self.steps_an_epoch * accumulate
         frozen = optimiser.frozen_layers if self.features else 0
         meter = Meter(self.config.log_steps, self.data.batch * self.ranks, self.progress.step)
+        saved_at = time.monotonic()
         stepper.train()
         self.objective.averaged.eval()
         batches = self.data.epoch(self.progress.epoch, self.progress.batch, self.features, frozen)
-        with StopRequest() as stop:
-            for batch in batches:
-                if self.progress.batch >= whole:
-                    break
-                self._batch(stepper, batch, meter)
-                self.progress.batch += 1
-                if self.progress.batch % accumulate:
-                    continue
-                self._step()
-                if self.rank == 0 and (line := meter.line(self.progress, optimiser.epochs, self.steps_an_epoch)):
-                    say(line)
-                    self.log.append(meter.last)
-                stopping = ranks.any_rank(stop.asked, self.device)
-                if stopping or time.monotonic() - saved_at > self.config.save_minutes * 60:
-                    self.save()
-                    saved_at = time.monotonic()
-                if stopping:
-                    say(f"saved at step {self.progress.step}: --resume goes on from there")
-                    raise KeyboardInterrupt
+        for batch in batches:
+            if self.progress.batch >= whole:
+                break
+            self._batch(stepper, batch, meter)
+            self.progress.batch += 1
+            if self.progress.batch % accumulate:
+                continue
+            self._step()
+            if self.rank == 0 and (line := meter.line(self.progress, optimiser.epochs, self.steps_an_epoch)):
+                say(line)
+                self.log.append(meter.last)
+            stopping = ranks.any_rank(stop.asked, self.device)
+            if stopping or time.monotonic() - saved_at > self.config.save_minutes * 60:
+                self.save()
+                saved_at = time.monotonic()
+            if stopping:
+                say(f"saved at step {self.progress.step}: --resume goes on from there")
+                raise KeyboardInterrupt
 
     def _text_warm_up(self) -> None:
         """Teach the decoder to write captions before it sees a picture (cross-attention left out); every rank does the
