@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from openblip.hub import ModelFolder, compiled_folder, find_model
 
 
 @pytest.fixture
-def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A stand-in for the openblip-mini distribution; returns its checkpoint folder."""
     package = tmp_path / "site" / "openblip_mini"
     (package / "checkpoint").mkdir(parents=True)
@@ -20,7 +21,8 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.delitem(sys.modules, "openblip_mini", raising=False)
-    return package / "checkpoint"
+    yield package / "checkpoint"
+    sys.modules.pop("openblip_mini", None)  # the stand-in; monkeypatch puts back what was there before
 
 
 def test_mini_is_the_installed_distribution_and_the_default(bundled: Path) -> None:
