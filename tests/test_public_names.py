@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +88,12 @@ def test_import_takes_less_than_50_ms() -> None:
     code = "import time; start = time.perf_counter(); import openblip; print(time.perf_counter() - start)"
     fastest = min(float(str(in_a_fresh_process(code))) for _ in range(5))
     assert fastest < 0.05
+
+
+def test_the_engine_reports_to_nobody(tmp_path: Path) -> None:
+    """OpenVINO's package would count its imports in the home folder and send them off from a forked child."""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    code = "import sys, openblip.engines.openvino.engine; print('openvino_telemetry' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "False"
+    assert not list(tmp_path.iterdir())
