@@ -365,13 +365,11 @@ class _NucleusChoice:
 
     def __init__(self, options: GenerateOptions, seeds: Sequence[int]) -> None:
         self._options = options
+        places = range(options.num_return)
         # [pictures, returns, steps], drawn at once: which number a step uses depends on nothing but the seeds.
         self._uniforms = np.array(
             [
-                [
-                    np.random.Generator(np.random.PCG64([options.seed, seed, place])).random(options.max_length)
-                    for place in range(options.num_return)
-                ]
+                [np.random.default_rng([options.seed, seed, place]).random(options.max_length) for place in places]
                 for seed in seeds
             ]
         )
