@@ -92,8 +92,8 @@ class Graphs:
             query, key, value = self._split_heads(joint, 3, heads, head_width)
             key = op.transpose(key, _ints(0, 1, 3, 2))
             past_keys, past_values = self._from_border(past)
-            # Joining copies the cache in every step, some kilobytes a row; multiplying the parts apart would be eight more
-            # operators a layer, a fifth of a step of `mini` for one photo.
+            # Joining copies the cache in every step, some kilobytes a row; multiplying the parts apart would be eight
+            # more operators a layer, a fifth of a step of `mini` for one photo.
             keys, values = op.concat([past_keys, key], -1), op.concat([past_values, value], 2)
             weights = op.softmax(op.add(op.matmul(query, keys, False, False), mask), -1)
             attended = op.matmul(weights, values, False, False)
