@@ -266,7 +266,7 @@ def test_the_progress_line_counts_only_what_lies_behind_it(monkeypatch: pytest.M
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     meter = Meter(steps=20, pictures_a_batch=64, first_step=95)
     for _ in range(5):
-        meter.add(3.0, 0.5, 4.0)
+        meter.add({"itc": 3.0, "itm": 0.5, "lm": 4.0})
     assert meter.line(Progress(1, 5, 99), 4, 95) == ""
     line = meter.line(Progress(1, 5, 100), 4, 95)
     assert line == "epoch 2/4 step 100 itc 3.000 itm 0.500 lm 4.000 5 pictures/s, 56 min left"

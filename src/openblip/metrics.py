@@ -140,16 +140,8 @@ def cider_by_image(
     hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
 ) -> NDArray[np.float64]:
     """CIDEr-D of each tokenised caption [images] (Vedantam et al. 2015): n-grams of 1 to 4 words, sigma 6, times 10."""
-    candidates = [_ngrams(hypothesis) for hypothesis in hypotheses]
-    truths = [[_ngrams(reference) for reference in group] for group in references]
-    images_with = Counter(ngram for group in truths for ngram in set().union(*group))
-    log_images = math.log(len(truths))
-    rarity = {ngram: log_images - math.log(count) for ngram, count in images_with.items()}
-    scores = np.zeros(len(candidates))
-    for index, (candidate, group) in enumerate(zip(candidates, truths, strict=True)):
-        vector = _TfIdf(candidate, rarity, log_images)
-        scores[index] = np.mean([vector.similarity(_TfIdf(truth, rarity, log_images)) for truth in group])
-    return 10.0 * scores
+    scorer = CiderD(references)
+    return np.array([scorer.score(image, hypothesis) for image, hypothesis in enumerate(hypotheses)])
 
 
 def bleu_scores(
@@ -203,6 +195,22 @@ def retrieval_scores(
         images=images,
         texts=texts,
     )
+
+
+class CiderD:
+    """CIDEr-D against the tokenised references of some images, which also tell how rare an n-gram is."""
+
+    def __init__(self, references: Sequence[Sequence[Sequence[str]]]) -> None:
+        truths = [[_ngrams(reference) for reference in group] for group in references]
+        images_with = Counter(ngram for group in truths for ngram in set().union(*group))
+        self._unseen = math.log(len(truths))
+        self._rarity = {ngram: self._unseen - math.log(count) for ngram, count in images_with.items()}
+        self._truths = [[_TfIdf(truth, self._rarity, self._unseen) for truth in group] for group in truths]
+
+    def score(self, image: int, hypothesis: Sequence[str]) -> float:
+        """Of one tokenised caption of the image in that place."""
+        vector = _TfIdf(_ngrams(hypothesis), self._rarity, self._unseen)
+        return 10.0 * float(np.mean([vector.similarity(truth) for truth in self._truths[image]]))
 
 
 class _TfIdf:

@@ -59,7 +59,7 @@ class OptimiserConfig:
         contrastive and matching heads are drawn anew: for a start, or a text warm-up, that taught the decoder alone.
     text_warm_up_epochs: passes of the decoder over all captions as plain text before the first picture.
     backbone_rate: the convolutional backbone's share of the learning rate. frozen_layers: its first layers stay as they
-    were given. accumulate: batches a step.
+    were given. accumulate: batches a step. token_dropout: share of its image tokens that a picture goes without.
     """
 
     epochs: int = 20
@@ -77,6 +77,7 @@ class OptimiserConfig:
     clip_norm: float = 1.0
     dropout: float = 0.1
     drop_path: float = 0.0
+    token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         limits = {
@@ -84,6 +85,7 @@ class OptimiserConfig:
             "backbone_rate": (0.0, 100.0), "frozen_layers": (0, 52), "final_share": (0.0, 1.0),
             "warm_up_steps": (0, MANY), "text_warm_up_epochs": (0, MANY), "weight_decay": (0.0, 10.0),
             "betas": (0.0, 0.99999), "clip_norm": (1e-6, 1e9), "dropout": (0.0, 0.99), "drop_path": (0.0, 0.99),
+            "token_dropout": (0.0, 0.99),
         }  # fmt: skip
         _within(self, "optimiser.", limits)
 
@@ -99,6 +101,10 @@ class ObjectiveConfig:
         learned.
     alpha: weight of the momentum model's soft targets, ramped up over the first `alpha_ramp_epochs`.
     captions_per_image: texts of one picture a step for LM and ITC; ITM uses the first of them.
+    word_dropout: share of the decoder's input tokens that are blanked (Bowman et al. 2016), so that the next word is
+        taken from the picture rather than remembered with the words before it.
+    cider_weight: of self-critical training on CIDEr-D, a last stage for a model that captions well already; proposals:
+        captions of its own a picture. Dropout and what is like it should then be 0.
     """
 
     queue: int = 57600
@@ -108,15 +114,19 @@ class ObjectiveConfig:
     alpha_ramp_epochs: float = 1.0
     label_smoothing: float = 0.1
     captions_per_image: int = 1
+    word_dropout: float = 0.0
     itc_weight: float = 1.0
     itm_weight: float = 1.0
     lm_weight: float = 1.0
+    cider_weight: float = 0.0
+    proposals: int = 5
 
     def __post_init__(self) -> None:
         limits = {
             "queue": (0, MANY), "momentum": (0.0, 1.0), "alpha": (0.0, 1.0), "alpha_ramp_epochs": (0.0, 1e9),
-            "label_smoothing": (0.0, 0.99), "captions_per_image": (1, 1000), "itc_weight": (0.0, 1e6),
-            "itm_weight": (0.0, 1e6), "lm_weight": (0.0, 1e6),
+            "label_smoothing": (0.0, 0.99), "captions_per_image": (1, 1000), "word_dropout": (0.0, 0.99),
+            "itc_weight": (0.0, 1e6), "itm_weight": (0.0, 1e6), "lm_weight": (0.0, 1e6), "cider_weight": (0.0, 1e6),
+            "proposals": (2, 64),
         }  # fmt: skip
         _within(self, "objective.", limits)
 

@@ -41,6 +41,7 @@ from openblip.train.data import (
 from openblip.train.objectives import PretrainBatch, PretrainObjective
 from openblip.train.optimiser import make_optimiser, rate_at
 from openblip.train.progress import Meter, Progress, StopRequest, say
+from openblip.train.self_critical import SelfCritic
 
 RESUME = "resume.pt"
 # What a resumed run may change: it says where and how fast, not what is computed.
@@ -90,7 +91,10 @@ class Trainer:
         # Channels last: the layout that torch's convolutions are fast in.
         model.vision = model.vision.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         queue = min(config.objective.queue, len(pictures) * 2 // 3)
-        self.objective = PretrainObjective(model, config.objective, queue).to(self.device)
+        critic = None
+        if config.objective.cider_weight:
+            critic = SelfCritic([picture.captions for picture in pictures], tokenizer, config.objective.proposals)
+        self.objective = PretrainObjective(model, config.objective, queue, critic).to(self.device)
         self.optimiser = make_optimiser(model, config.optimiser)
         self.data = PretrainData(
             pictures, tokenizer, self.model_config.vision, config.data,
@@ -197,7 +201,7 @@ class Trainer:
                 losses = stepper(batch.to(self.device), alpha, _mix(self.config.seed, place, -1))
             self._check_finite("loss", losses.total)
             (losses.total / accumulate).backward()
-        meter.add(losses.itc.item(), losses.itm.item(), losses.lm.item())
+        meter.add({name: value.item() for name, value in losses.parts.items()})
 
     def _step(self) -> None:
         """One optimiser step, and the averaged model's."""
@@ -302,7 +306,7 @@ class Trainer:
 
     def _model(self) -> BlipModel:
         optimiser = self.config.optimiser
-        model = BlipModel(self.model_config, optimiser.dropout, optimiser.drop_path)
+        model = BlipModel(self.model_config, optimiser.dropout, optimiser.drop_path, optimiser.token_dropout)
         model.initialise()
         if self.config.start:
             start = load_checkpoint(Path(self.config.start))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from openblip.engines.torch.model import BlipModel, KeysValues
 from openblip.train.config import ObjectiveConfig
 from openblip.train.ranks import gather, gather_sizes, gather_with_gradient, own_share
+from openblip.train.self_critical import SelfCritic
 
 NO_ID = -1
 
@@ -51,12 +52,11 @@ class PretrainBatch:
 
 @dataclass
 class Losses:
-    """Means over the batch; `total` is what is differentiated."""
+    """`total` is what is differentiated; parts: what it is made of, each a mean over the batch, and of self-critical
+    training the mean reward."""
 
     total: Tensor
-    itc: Tensor
-    itm: Tensor
-    lm: Tensor
+    parts: dict[str, Tensor]
 
 
 class PretrainObjective(nn.Module):
@@ -68,11 +68,11 @@ class PretrainObjective(nn.Module):
     queue_ids: Tensor
     queue_end: Tensor
 
-    def __init__(self, model: BlipModel, config: ObjectiveConfig, queue: int) -> None:
+    def __init__(self, model: BlipModel, config: ObjectiveConfig, queue: int, critic: SelfCritic | None = None) -> None:
         """queue: pictures whose momentum features are kept; their texts fill a queue captions_per_image times as
-        long."""
+        long. critic: for self-critical training; needed where config.cider_weight is set."""
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.config, self.critic = model, config, critic
         self.averaged = copy.deepcopy(model).eval().requires_grad_(False)
         width, captions = model.config.projection, config.captions_per_image
         self.register_buffer("image_queue", F.normalize(torch.randn(queue, width), dim=-1))
@@ -96,11 +96,15 @@ class PretrainObjective(nn.Module):
         itm = self._matching(batch, states, keys_values, matching, batch.lengths[first], similarity, noise_seed)
 
         decoding = _starting(batch.tokens, config.dec_id)
-        hidden = text(decoding, batch.lengths, "decoder", keys_values)
+        hidden = text(self._blanked(decoding), batch.lengths, "decoder", keys_values)
         lm = self._language(hidden, decoding, batch.lengths)
         weights = self.config
         total = weights.itc_weight * itc + weights.itm_weight * itm + weights.lm_weight * lm
-        return Losses(total, itc.detach(), itm.detach(), lm.detach())
+        parts = {"itc": itc.detach(), "itm": itm.detach(), "lm": lm.detach()}
+        if self.critic is not None and weights.cider_weight:
+            loss, parts["cider"] = self._self_critical(self.critic, batch.ids, states, keys_values)
+            total = total + weights.cider_weight * loss
+        return Losses(total, parts)
 
     def text_loss(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """The LM loss of captions without a picture: the decoder with its cross-attention left out."""
@@ -185,6 +189,14 @@ class PretrainObjective(nn.Module):
         labels[: len(tokens)] = 1
         return F.cross_entropy(logits, labels)
 
+    def _blanked(self, tokens: Tensor) -> Tensor:
+        """Some tokens replaced by [PAD], which the decoder never meets otherwise; [DEC] stays."""
+        if not self.training or not self.config.word_dropout:
+            return tokens
+        blank = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
+        blank[:, 0] = False
+        return tokens.masked_fill(blank, self.model.config.text.pad_id)
+
     def _language(self, hidden: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Cross-entropy of each next token, label smoothing as in the paper; padding carries no loss."""
         real = torch.arange(1, tokens.shape[1], device=tokens.device) < lengths[:, None]
@@ -195,6 +207,22 @@ class PretrainObjective(nn.Module):
         # The mean is over the joint batch's tokens: ranks hold unequal numbers of them.
         counts = gather(real.sum().reshape(1))
         return loss * len(counts) / counts.sum()
+
+    def _self_critical(
+        self, critic: SelfCritic, ids: Tensor, states: Tensor, keys_values: KeysValues
+    ) -> tuple[Tensor, Tensor]:
+        """Policy gradient on the CIDEr-D of the model's own captions, each against the mean of its picture's. Returns
+        the loss, whose value means nothing, and the mean reward."""
+        tokens, lengths = critic.propose(self.model, states, keys_values)
+        rewards = critic.rewards(ids, tokens, lengths)
+        advantages = (rewards - rewards.mean(dim=1, keepdim=True)).flatten()
+        hidden = self.model.text(tokens, lengths, "decoder", keys_values)[:, :-1]
+        real = torch.arange(1, tokens.shape[1], device=tokens.device) < lengths[:, None]
+        losses = F.cross_entropy(
+            self.model.next_token_logits(hidden[real]).float(), tokens[:, 1:][real], reduction="none"
+        )
+        # Sums over the tokens of a caption, means over captions: the gradient of the expected reward.
+        return (losses * advantages[:, None].expand_as(real)[real]).sum() / len(tokens), rewards.mean()
 
     def _enqueue(self, images: Tensor, texts: Tensor, ids: Tensor) -> None:
         """Replace the oldest entries of the queues."""

@@ -6,11 +6,11 @@ import signal
 import sys
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
-
-import numpy as np
 
 
 @dataclass
@@ -30,28 +30,31 @@ class Meter:
         self.last: dict[str, float] = {}
         self._restart(first_step)
 
-    def add(self, itc: float, itm: float, lm: float) -> None:
-        """Count one batch."""
-        self._sums += (itc, itm, lm)
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Count one batch; every batch names the same losses."""
+        for name, value in losses.items():
+            self._sums[name] += value
         self._batches += 1
 
     def line(self, progress: Progress, epochs: int, steps_an_epoch: int) -> str:
         """The progress line, every `steps` steps and at the end of an epoch, else an empty string."""
         if progress.step % self.steps and progress.step % steps_an_epoch:
             return ""
-        itc, itm, lm = (float(value) for value in self._sums / self._batches)
+        means = {name: value / self._batches for name, value in self._sums.items()}
         seconds = time.monotonic() - self._since
         left = (epochs * steps_an_epoch - progress.step) * seconds / (progress.step - self._first_step)
         rate = self._batches * self.pictures_a_batch / seconds
-        self.last = {"step": progress.step, "itc": itc, "itm": itm, "lm": lm, "pictures_a_second": rate}
+        self.last = {"step": progress.step, **means, "pictures_a_second": rate}
         self._restart(progress.step)
         return (
-            f"epoch {progress.epoch + 1}/{epochs} step {progress.step} itc {itc:.3f} itm {itm:.3f} lm {lm:.3f} "
-            f"{rate:.0f} pictures/s, {left / 60:.0f} min left"
+            f"epoch {progress.epoch + 1}/{epochs} step {progress.step} "
+            + "".join(f"{name} {value:.3f} " for name, value in means.items())
+            + f"{rate:.0f} pictures/s, {left / 60:.0f} min left"
         )
 
     def _restart(self, step: int) -> None:
-        self._sums, self._batches, self._since, self._first_step = np.zeros(3), 0, time.monotonic(), step
+        self._sums, self._batches = defaultdict[str, float](float), 0
+        self._since, self._first_step = time.monotonic(), step
 
 
 class StopRequest:

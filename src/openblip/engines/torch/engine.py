@@ -139,6 +139,15 @@ class TorchEngine:
         self._bias = state["lm.bias"].to(self.device)
         self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
 
+    @classmethod
+    def around(cls, model: BlipModel) -> TorchEngine:
+        """An engine over a float32 model as it stands, sharing its parameters: for a model that is being trained."""
+        engine = cls.__new__(cls)
+        engine.config, engine.model = model.config, model
+        engine.device, engine.precision, engine.dtype = next(model.parameters()).device, "f32", torch.float32
+        engine._table, engine._bias = model.text.tokens.weight, model.lm.bias
+        return engine
+
     @torch.inference_mode()
     def encode_images(self, pixels: Floats) -> TorchImageStates:
         """pixels: [P, 3, size, size], normalised."""

@@ -206,11 +206,15 @@ class MobileNetV2(nn.ModuleDict):
 
 
 class VisionEncoder(nn.Module):
-    """Pixels to image tokens: a ViT, or MobileNetV2's last map under the same blocks."""
+    """Pixels to image tokens: a ViT, or MobileNetV2's last map under the same blocks.
 
-    def __init__(self, config: VisionConfig, dropout: float, drop_path: float) -> None:
+    token_dropout: share of the image tokens, [CLS] aside, that each picture goes without in training (as in FLIP, Li et
+    al. 2023): the text must not hang on one of them.
+    """
+
+    def __init__(self, config: VisionConfig, dropout: float, drop_path: float, token_dropout: float = 0.0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.token_dropout = config, token_dropout
         if config.kind == "vit":
             self.patch = nn.Conv2d(3, config.width, config.patch_size, config.patch_size)
         else:
@@ -229,9 +233,19 @@ class VisionEncoder(nn.Module):
         else:
             x = self.bridge(self.backbone.run(pixels, start).flatten(2).transpose(1, 2))
         x = torch.cat([self.class_token.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1) + self.positions
+        if self.training and self.token_dropout:
+            x = self._thinned(x)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+    def _thinned(self, x: Tensor) -> Tensor:
+        """[batch, tokens, width] -> fewer tokens, drawn for each picture; [CLS] stays first."""
+        tokens = x.shape[1] - 1
+        kept = max(1, round(tokens * (1 - self.token_dropout)))
+        drawn = torch.rand(x.shape[0], tokens, device=x.device).argsort(dim=1)[:, :kept] + 1
+        places = F.pad(drawn, (1, 0))
+        return x.gather(1, places[..., None].expand(-1, -1, x.shape[2]))
 
 
 class TextTransformer(nn.Module):
@@ -295,12 +309,14 @@ class ContrastiveHead(nn.Module):
 
 
 class BlipModel(nn.Module):
-    """The whole model. `dropout` and `drop_path` only matter in training."""
+    """The whole model. `dropout`, `drop_path` and `token_dropout` only matter in training."""
 
-    def __init__(self, config: ModelConfig, dropout: float = 0.0, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, config: ModelConfig, dropout: float = 0.0, drop_path: float = 0.0, token_dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.config = config
-        self.vision = VisionEncoder(config.vision, dropout, drop_path)
+        self.vision = VisionEncoder(config.vision, dropout, drop_path, token_dropout)
         self.text = TextTransformer(config.text, config.vision.width, dropout, drop_path)
         self.lm = LanguageModelHead(config.text)
         self.itc = ContrastiveHead(config.vision.width, config.text.width, config.projection)
