@@ -44,13 +44,13 @@ def test_a_prompt_is_gone_on_with(blip: Blip, samples: list[Path]) -> None:
 
 
 def test_embeddings_tell_photos_and_texts_apart(blip: Blip, samples: list[Path]) -> None:
-    """A contrastive head that has collapsed gives every pair a cosine of 1."""
+    """A contrastive head that has collapsed gives every pair a cosine of 1, a matching head the same odds."""
     texts = ["a dog runs through the grass", "a woman in a red shirt", "two boys play soccer", "a car on a street"]
     for vectors in (blip.embed_images(samples), blip.embed_texts(texts)):
         cosines = vectors @ vectors.T
         assert cosines[~np.eye(len(cosines), dtype=bool)].max() < 0.95
     probabilities = [match.probability for match in blip.match(samples[0], texts)]
-    assert max(probabilities) - min(probabilities) > 0.01
+    assert max(probabilities) > 10 * min(probabilities)
 
 
 def test_both_engines_say_the_same_of_the_samples(mini: Path, samples: list[Path]) -> None:

@@ -86,10 +86,12 @@ def test_differences_name_what_changed_and_nothing_else(tmp_path: Path) -> None:
     assert differences(before, now, {"threads", "optimiser.batch"}) == []
 
 
-def test_shipped_config_reads() -> None:
-    config = read_config(CHECKOUT / "configs" / "mini.toml")
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_configs_read(path: Path) -> None:
+    config = read_config(path)
     assert config.model.vision.kind == "mobilenet_v2"
     assert config.data.cached_views > 0
+    assert config.output == f"runs/{path.stem}"
 
 
 def settings_of(options: Any, prefix: str = "") -> dict[str, Any]:

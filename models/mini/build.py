@@ -1,27 +1,31 @@
 """A trained run -> the bundled checkpoint and its model card, every figure of the card measured here.
 
-python models/mini/build.py runs/mini/checkpoint --data ../shared/data/flickr8k/dev-0000.tar
+python models/mini/build.py runs/mini-5/checkpoint=0.7 runs/mini-4/checkpoint=0.3 \
+    --data ../shared/data/flickr8k/dev-0000.tar
 
-Stores the weights in bfloat16, evaluates what was stored, and draws twelve development photos at random for the card.
+Stores the weights (their mean, where several runs are named) in bfloat16, evaluates what was stored, and draws twelve
+development photos at random for the card.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from openblip import Blip, GenerateOptions
 from openblip.bulk.shards import Sample, find_shards, read_shards
-from openblip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from openblip.checkpoint import Checkpoint, Tensors, load_checkpoint, save_checkpoint
 from openblip.evaluate import CaptionEvaluation, RetrievalEvaluation, evaluate_captions, evaluate_retrieval
 from openblip.metrics import RetrievalScores
 from openblip.train.config import PretrainConfig, read_config
 from openblip_mini import FOLDER
 
 HERE = Path(__file__).resolve().parent
+CONFIGS = HERE.parent.parent / "configs"
 PRECISIONS = ("f32", "bf16", "int8")
 DRAWN, DRAW_SEED = 12, 2022
 
@@ -29,14 +33,18 @@ DRAWN, DRAW_SEED = 12, 2022
 def main() -> int:
     """Store, measure, write the card."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("checkpoint", type=Path, help="folder of the trained checkpoint")
+    parser.add_argument(
+        "checkpoints",
+        nargs="+",
+        metavar="FOLDER[=SHARE]",
+        help="trained checkpoints of the same sizes, whose weights are averaged by their shares",
+    )
     parser.add_argument("--data", required=True, help="shards of the development split")
-    parser.add_argument("--config", type=Path, default=HERE.parent.parent / "configs" / "mini.toml")
     parser.add_argument("--rerank", type=int, default=32, help="how many of each query's best the matching head sees")
     arguments = parser.parse_args()
 
-    trained = load_checkpoint(arguments.checkpoint, "mini")
-    save_checkpoint(FOLDER, trained.config, trained.tensors, trained.vocabulary, bfloat16=True)
+    trained, tensors = averaged(arguments.checkpoints)
+    save_checkpoint(FOLDER, trained.config, tensors, trained.vocabulary, bfloat16=True)
     samples = list(read_shards(find_shards(arguments.data)))
     captions = {}
     for precision in PRECISIONS:
@@ -46,15 +54,33 @@ def main() -> int:
     greedy = evaluate_captions(blip, samples, GenerateOptions(num_beams=1))
     retrieval = evaluate_retrieval(blip, samples, rerank=arguments.rerank)
     stored = load_checkpoint(FOLDER, "mini")
-    text = card(stored, read_config(arguments.config), captions, greedy, retrieval, samples)
+    runs = [(path.name, read_config(path)) for path in sorted(CONFIGS.glob("mini-*.toml"))]
+    text = card(stored, runs, captions, greedy, retrieval, samples)
     (FOLDER / "MODEL_CARD.md").write_text(text, encoding="utf-8")
     sys.stderr.write(f"wrote {FOLDER / 'MODEL_CARD.md'}\n")
     return 0
 
 
+def averaged(folders: Sequence[str]) -> tuple[Checkpoint, Tensors]:
+    """The first of some checkpoints, and the mean of all their tensors (Wortsman et al. 2022). folders: each with its
+    share behind "=", or 1."""
+    loaded = []
+    for text in folders:
+        folder, _, share = text.partition("=")
+        loaded.append((load_checkpoint(Path(folder)), float(share or 1)))
+    (first, _), whole = loaded[0], sum(share for _, share in loaded)
+    if any(other.config != first.config for other, _ in loaded):
+        raise ValueError("the checkpoints are not of the same sizes")
+    means = {
+        name: sum((other.tensors[name] * np.float32(share / whole) for other, share in loaded), np.float32(0))
+        for name in first.tensors
+    }
+    return first, means
+
+
 def card(
     checkpoint: Checkpoint,
-    config: PretrainConfig,
+    runs: list[tuple[str, PretrainConfig]],
     captions: dict[str, CaptionEvaluation],
     greedy: CaptionEvaluation,
     retrieval: RetrievalEvaluation,
@@ -62,16 +88,14 @@ def card(
 ) -> str:
     """The whole text of MODEL_CARD.md."""
     template = (HERE / "model_card_template.md").read_text(encoding="utf-8")
-    best = captions["bf16"].scores
+    best, config = captions["bf16"].scores, runs[-1][1]
     values = {
         "revision": checkpoint.revision,
         "parameters": f"{sum(tensor.size for tensor in checkpoint.tensors.values()) / 1e6:.1f}",
         "megabytes": f"{sum(path.stat().st_size for path in FOLDER.iterdir()) / 1e6:.1f}",
         "vocabulary": f"{checkpoint.config.text.vocab_size:,}",
-        "epochs": str(config.optimiser.epochs),
+        "run_rows": _run_rows(runs),
         "batch": str(config.optimiser.batch),
-        "captions_per_image": str(config.objective.captions_per_image),
-        "learning_rate": f"{config.optimiser.learning_rate:g}",
         "backbone_rate": f"{config.optimiser.backbone_rate:g}",
         "frozen_layers": str(config.optimiser.frozen_layers),
         "queue": f"{config.objective.queue:,}",
@@ -89,6 +113,15 @@ def card(
     if "{{" in template:
         raise ValueError(f"the template asks for something unknown: {template[template.index('{{') :][:40]}")
     return template
+
+
+def _run_rows(runs: list[tuple[str, PretrainConfig]]) -> str:
+    return "\n".join(
+        f"| `{name}` | {run.optimiser.epochs} | {run.optimiser.learning_rate:g} | {run.objective.captions_per_image} "
+        f"| {run.optimiser.dropout:g} | {run.optimiser.token_dropout:g} | {run.objective.word_dropout:g} "
+        f"| {run.objective.cider_weight:g} |"
+        for name, run in runs
+    )
 
 
 def _caption_rows(captions: dict[str, CaptionEvaluation], greedy: CaptionEvaluation) -> str:
