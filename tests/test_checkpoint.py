@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openblip.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from openblip.checkpoint import load_checkpoint, save_checkpoint
 from openblip.config import ModelConfig, tensor_shapes
 from openblip.errors import CheckpointError
+from openblip.weights import read_tensors, write_tensors
 from tiny import VISION_KINDS, VisionKind, random_tensors, tiny_config, write_vocabulary
 
 
@@ -92,10 +93,11 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path, change: object, messa
     [
         ("config.json", None, "cannot read .*config.json"),
         ("config.json", b"{", "cannot read .*config.json"),
-        ("config.json", b'{"model_type": "blip"}', "not an openblip config"),
-        ("config.json", b"[]", "not an openblip config"),
+        ("config.json", b'{"model_type": "bert"}', "no config of BLIP .* 'bert'"),
+        ("config.json", b'{"model_type": "blip"}', "is for none"),
+        ("config.json", b"[]", "holds a list, not settings by name"),
         ("config.json", b'{"model_type": "openblip"}', "not an openblip config"),
-        ("vocab.txt", None, "has no vocab.txt"),
+        ("vocab.txt", None, "has neither vocab.txt nor tokenizer.json"),
         ("model.safetensors", None, "cannot read .*model.safetensors"),
         ("model.safetensors", b"\0" * 40, "cannot read .*model.safetensors"),
     ],

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from openblip.checkpoint import load_checkpoint, write_tensors
+from openblip.checkpoint import load_checkpoint
 from openblip.config import mobilenet_v2_layers
 from openblip.engines.torch.model import BlipModel
 from openblip.errors import CheckpointError, DataError, TrainingError
@@ -25,6 +25,7 @@ from openblip.train.data import FrozenFeatures, Picture, Views, augment, index_s
 from openblip.train.loop import Trainer, run_pretrain
 from openblip.train.optimiser import make_optimiser, rate_at
 from openblip.train.progress import Meter, Progress
+from openblip.weights import write_tensors
 from tiny import TINY_VOCABULARY, VisionKind, tiny_config
 from training import toml, training_config, write_shard
 

@@ -1,17 +1,16 @@
-"""A folder -> config, tensors and vocabulary, and back. Strict both ways: what is missing, surplus, misshapen or not
-finite is an error that lists it.
+"""A folder, or a .pth of salesforce/BLIP, -> config, tensors and vocabulary, and back. Strict both ways: what is
+missing, surplus, misshapen or not finite is an error that lists it.
 
-A folder holds config.json (`ModelConfig`), model.safetensors (names and shapes of `config.tensor_shapes`; float32,
-float16 or bfloat16), vocab.txt and preprocessor_config.json (for people and other tools; the truth is config.json).
-Knows numpy only.
+Our own folder holds config.json (`ModelConfig`), model.safetensors (names and shapes of `config.tensor_shapes`;
+float32, float16 or bfloat16), vocab.txt and preprocessor_config.json (for people and other tools; the truth is
+config.json). A folder of transformers is known by its config's model_type "blip". Knows numpy only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,50 +20,107 @@ from numpy.typing import NDArray
 
 from openblip.config import ModelConfig, tensor_shapes
 from openblip.errors import CheckpointError
+from openblip.published import (
+    config_from_salesforce,
+    config_from_transformers,
+    from_published,
+    resize_positions,
+)
+from openblip.text import Tokenizer
+from openblip.weights import PICKLES, Tensors, digest, read_tensors, write_tensors
 
 CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR = "config.json", "model.safetensors", "vocab.txt", "preprocessor_config.json"
-
-Tensors = dict[str, NDArray[np.float32]]
+_PICKLE, _TOKENIZER = "pytorch_model.bin", "tokenizer.json"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint folder. name: what results call the model."""
+    """A loaded checkpoint. name: what results call the model; weights: the file that the tensors came from; vocabulary:
+    vocab.txt or tokenizer.json."""
 
     name: str
-    folder: Path
+    weights: Path
+    vocabulary: Path
     config: ModelConfig
     tensors: Tensors
-
-    @property
-    def vocabulary(self) -> Path:
-        """The WordPiece vocabulary, one token a line."""
-        return self.folder / VOCABULARY
 
     @cached_property
     def revision(self) -> str:
         """The first 12 hex digits of the weight file's SHA-256."""
-        with (self.folder / WEIGHTS).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        return digest(self.weights)[:12]
 
 
-def load_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
-    """Read a checkpoint folder. Raises CheckpointError with what is wrong and where."""
-    try:
-        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"cannot read {folder / CONFIG}: {error}") from error
-    if not isinstance(values, dict) or values.get("model_type") != "openblip":
+def load_checkpoint(source: Path, name: str | None = None, *, image_size: int | None = None) -> Checkpoint:
+    """Read a folder of ours or of transformers, or a .pth of salesforce/BLIP with vocab.txt beside it.
+
+    image_size: side of the pictures in pixels, where it is to be another than the checkpoint's (ViT only).
+    Raises CheckpointError with what is wrong and where.
+    """
+    loaded = _load_pickle(source, name) if source.is_file() else _load_folder(source, name)
+    if image_size is None:
+        return loaded
+    config, tensors = resize_positions(loaded.config, loaded.tensors, image_size)
+    return replace(loaded, config=config, tensors=tensors)
+
+
+def _load_folder(folder: Path, name: str | None) -> Checkpoint:
+    values = _read_json(folder / CONFIG)
+    kind = values.get("model_type")
+    if kind not in ("openblip", "blip"):
         raise CheckpointError(
-            f"{folder / CONFIG} is not an openblip config (its model_type is not 'openblip'): "
-            "give a folder that openblip wrote"
+            f"{folder / CONFIG} is no config of BLIP (its model_type is {kind!r}): give a folder that openblip or "
+            "transformers wrote"
         )
-    config = ModelConfig.from_dict(values)
-    if not (folder / VOCABULARY).is_file():
-        raise CheckpointError(f"{folder} has no {VOCABULARY}: the checkpoint is incomplete, fetch it again")
-    tensors = read_tensors(folder / WEIGHTS)
-    check_tensors(tensors, config, str(folder / WEIGHTS))
-    return Checkpoint(name or folder.name, folder, config, tensors)
+    weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
+    vocabulary = _vocabulary(folder)
+    name = name or folder.resolve().name
+    if kind == "openblip":
+        config = ModelConfig.from_dict(values)
+        tensors = read_tensors(weights)
+        check_tensors(tensors, config, str(weights))
+        return Checkpoint(name, weights, vocabulary, config, tensors)
+    preprocessor = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
+    config = config_from_transformers(values, preprocessor, str(folder / CONFIG))
+    config = _with_token_ids(config, vocabulary)
+    tensors = from_published(read_tensors(weights), config, "transformers", str(weights))
+    return Checkpoint(name, weights, vocabulary, config, tensors)
+
+
+def _load_pickle(path: Path, name: str | None) -> Checkpoint:
+    if path.suffix not in PICKLES:
+        raise CheckpointError(f"{path} is not a checkpoint: give a folder, or a .pth of salesforce/BLIP")
+    published = read_tensors(path)
+    vocabulary = _vocabulary(path.parent)
+    config = _with_token_ids(config_from_salesforce(published, str(path)), vocabulary)
+    tensors = from_published(published, config, "salesforce", str(path))
+    return Checkpoint(name or path.stem, path, vocabulary, config, tensors)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds a {type(values).__name__}, not settings by name")
+    return values
+
+
+def _vocabulary(folder: Path) -> Path:
+    for file in (folder / VOCABULARY, folder / _TOKENIZER):
+        if file.is_file():
+            return file
+    raise CheckpointError(
+        f"{folder} has neither {VOCABULARY} nor {_TOKENIZER}: fetch the checkpoint again; a .pth needs the "
+        f"{VOCABULARY} of bert-base-uncased beside it"
+    )
+
+
+def _with_token_ids(config: ModelConfig, vocabulary: Path) -> ModelConfig:
+    """The config with the special tokens' ids as the vocabulary numbers them."""
+    tokenizer = Tokenizer.from_vocabulary(vocabulary)
+    ids = {name: getattr(tokenizer, name) for name in ("pad_id", "cls_id", "sep_id", "dec_id", "enc_id")}
+    return replace(config, text=replace(config.text, **ids))
 
 
 def save_checkpoint(
@@ -107,47 +163,3 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], config: ModelConfig, wher
     if faults:
         shown = "; ".join(faults[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
         raise CheckpointError(f"{where} does not fit its config: {shown}")
-
-
-def read_tensors(path: Path) -> Tensors:
-    """All tensors of a safetensors file as float32."""
-    from safetensors import SafetensorError, deserialize
-
-    try:
-        entries = deserialize(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
-    return {name: _to_float32(name, entry) for name, entry in entries}
-
-
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool) -> None:
-    """Write a safetensors file in float32 or bfloat16."""
-    from safetensors import TensorSpec, serialize
-
-    arrays = {}  # keeps every buffer alive while safetensors reads it through its address
-    for name, tensor in tensors.items():
-        values = np.ascontiguousarray(tensor, dtype=np.float32).reshape(tensor.shape)
-        arrays[name] = np.asarray(_to_bfloat16(values) if bfloat16 else values)
-    dtype = "bfloat16" if bfloat16 else "float32"
-    specs = {
-        name: TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
-        for name, array in arrays.items()
-    }
-    # Not serialize_file: it makes the file readable to its owner alone, and a service often runs as another user.
-    path.write_bytes(serialize(specs, metadata={"format": "openblip"}))
-
-
-def _to_float32(name: str, entry: Mapping[str, Any]) -> NDArray[np.float32]:
-    kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
-    if kind == "BF16":
-        wide = np.frombuffer(data, dtype=np.uint16).astype(np.uint32) << 16
-        return wide.view(np.float32).reshape(shape)
-    if kind in ("F32", "F16"):
-        values = np.frombuffer(data, dtype=np.float32 if kind == "F32" else np.float16)
-        return values.astype(np.float32).reshape(shape)
-    raise CheckpointError(f"tensor {name} is stored as {kind}: weights must be float32, float16 or bfloat16")
-
-
-def _to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    bits = values.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

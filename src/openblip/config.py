@@ -7,9 +7,15 @@ the loader checks against it, the torch model is built to it and the OpenVINO gr
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from openblip.errors import CheckpointError
+from openblip.errors import CheckpointError, ModelError
+
+Task = Literal["caption", "match", "embed"]
+"""What a checkpoint can do. "caption": the image-grounded decoder. "match": the image-grounded encoder with the ITM
+head. "embed": the unimodal encoder with the ITC head."""
+
+TASKS: tuple[Task, ...] = get_args(Task)
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -66,11 +72,33 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Sizes of a whole model. projection: width of the shared embedding space (256 in the paper)."""
+    """Sizes of a whole model. projection: width of the shared embedding space (256 in the paper). tasks: what its
+    tensors are there for; a pre-trained BLIP does all, a fine-tuned one its own."""
 
     vision: VisionConfig = field(default_factory=VisionConfig)
     text: TextConfig = field(default_factory=TextConfig)
     projection: int = 256
+    tasks: tuple[Task, ...] = TASKS
+
+    @property
+    def modes(self) -> tuple[Literal["encoder", "decoder"], ...]:
+        """Which self-attentions the text transformer has."""
+        encoder: tuple[Literal["encoder"], ...] = ("encoder",) if {"match", "embed"} & set(self.tasks) else ()
+        decoder: tuple[Literal["decoder"], ...] = ("decoder",) if "caption" in self.tasks else ()
+        return (*encoder, *decoder)
+
+    def require(self, task: Task) -> None:
+        """Raise ModelError where the model cannot do this task."""
+        if task not in self.tasks:
+            raise ModelError(
+                f"this model has no weights to {task}, only to {' and '.join(self.tasks)}: load a checkpoint that can "
+                f"{task}"
+            )
+
+    @property
+    def grounded(self) -> bool:
+        """Whether the text transformer looks at pictures."""
+        return bool({"caption", "match"} & set(self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
         """What config.json holds."""
@@ -83,10 +111,13 @@ class ModelConfig:
             vision = dict(values["vision"])
             for name in ("mean", "std"):
                 vision[name] = tuple(vision[name])
-            extra = set(values) - {"model_type", "vision", "text", "projection"}
+            extra = set(values) - {"model_type", "vision", "text", "projection", "tasks"}
             if extra:
                 raise TypeError(f"unknown keys {sorted(extra)}")
-            return cls(VisionConfig(**vision), TextConfig(**values["text"]), int(values["projection"]))
+            tasks = tuple(values.get("tasks", TASKS))
+            if unknown := [task for task in tasks if task not in TASKS]:
+                raise ValueError(f"unknown tasks {unknown}")
+            return cls(VisionConfig(**vision), TextConfig(**values["text"]), int(values["projection"]), tasks)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"config.json is not an openblip config: {error}") from error
 
@@ -133,7 +164,8 @@ def mobilenet_v2_layers() -> tuple[ConvLayer, ...]:
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Every tensor of a model by name. Linear weights are [out, in], convolutions [out, in / groups, k, k]."""
+    """Every tensor of a model by name, those that none of its tasks needs left out. Linear weights are [out, in],
+    convolutions [out, in / groups, k, k]."""
     vision, text, shapes = config.vision, config.text, dict[str, tuple[int, ...]]()
 
     def linear(name: str, inputs: int, outputs: int) -> None:
@@ -168,23 +200,26 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     norm("text.norm", text.width)
     for index in range(text.layers):
         block = f"text.blocks.{index}"
-        for mode in ("encoder", "decoder"):
+        for mode in config.modes:
             linear(f"{block}.{mode}_attention.qkv", text.width, 3 * text.width)
             linear(f"{block}.{mode}_attention.out", text.width, text.width)
             norm(f"{block}.{mode}_attention.norm", text.width)
-        linear(f"{block}.cross_attention.query", text.width, text.width)
-        linear(f"{block}.cross_attention.key_value", vision.width, 2 * text.width)
-        linear(f"{block}.cross_attention.out", text.width, text.width)
-        norm(f"{block}.cross_attention.norm", text.width)
+        if config.grounded:
+            linear(f"{block}.cross_attention.query", text.width, text.width)
+            linear(f"{block}.cross_attention.key_value", vision.width, 2 * text.width)
+            linear(f"{block}.cross_attention.out", text.width, text.width)
+            norm(f"{block}.cross_attention.norm", text.width)
         linear(f"{block}.mlp.up", text.width, text.mlp_width)
         linear(f"{block}.mlp.down", text.mlp_width, text.width)
         norm(f"{block}.mlp.norm", text.width)
-    linear("lm.dense", text.width, text.width)
-    norm("lm.norm", text.width)
-    shapes["lm.bias"] = (text.vocab_size,)
-
-    linear("itc.image", vision.width, config.projection)
-    linear("itc.text", text.width, config.projection)
-    shapes["itc.temperature"] = ()
-    linear("itm", text.width, 2)
+    if "caption" in config.tasks:
+        linear("lm.dense", text.width, text.width)
+        norm("lm.norm", text.width)
+        shapes["lm.bias"] = (text.vocab_size,)
+    if "embed" in config.tasks:
+        linear("itc.image", vision.width, config.projection)
+        linear("itc.text", text.width, config.projection)
+        shapes["itc.temperature"] = ()
+    if "match" in config.tasks:
+        linear("itm", text.width, 2)
     return shapes

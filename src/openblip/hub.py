@@ -23,7 +23,7 @@ _NOT_YET = ("base", "large")
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A checkpoint's folder and the name that results carry."""
+    """A checkpoint's folder, or its .pth file, and the name that results carry."""
 
     name: str
     path: Path
@@ -47,8 +47,13 @@ def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFol
     path = Path(text).expanduser()
     if text and path.is_dir():
         return ModelFolder(path.resolve().name, path)
+    if path.is_file() and path.suffix == ".pth":
+        return ModelFolder(path.stem, path)
     if path.is_file():
-        raise ModelNotFound(f"model '{text}'{origin} is a file: give the folder that holds config.json, or {_known()}")
+        raise ModelNotFound(
+            f"model '{text}'{origin} is a file: give the folder that holds config.json, a .pth of salesforce/BLIP, or "
+            f"{_known()}"
+        )
     raise ModelNotFound(f"there is no model or folder '{text}'{origin}: use {_known()}")
 
 

@@ -73,12 +73,15 @@ class Blip:
         precision: str | None = None,
         device: str | None = None,
         threads: int | None = None,
+        image_size: int | None = None,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> Blip:
-        """Load a model by name ("mini") or folder; without one, OPENBLIP_MODEL if it is set, else "mini".
+        """Load a model by name ("mini"), folder (of ours or of transformers) or .pth of salesforce/BLIP; without one,
+        OPENBLIP_MODEL if it is set, else "mini".
 
         engine: "openvino" (CPU, needs no torch) or "torch" (CPU or CUDA). precision, device, threads: None lets the
-        engine choose. limits: what a picture may cost before it is refused.
+        engine choose. image_size: side of the pictures in pixels, where it is to be another than the checkpoint's (its
+        positions are then interpolated; ViT only). limits: what a picture may cost before it is refused.
 
         Raises ModelNotFound, CheckpointError, OptionError or MissingExtra.
         """
@@ -87,7 +90,7 @@ class Blip:
         from openblip.hub import compiled_folder, find_model
 
         model = find_model(name_or_folder)
-        checkpoint = load_checkpoint(model.path, model.name)
+        checkpoint = load_checkpoint(model.path, model.name, image_size=image_size)
         tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary)
         _check_vocabulary(tokenizer, checkpoint.config, checkpoint.vocabulary)
         small = sum(tensor.nbytes for tensor in checkpoint.tensors.values()) <= _MAX_KEPT_BYTES
@@ -130,6 +133,7 @@ class Blip:
         options: GenerateOptions | None = None,
     ) -> list[list[Caption]]:
         """`options.num_return` captions a picture: best first from a beam search, in order of draw when sampling."""
+        self.config.require("caption")
         sources, options = _as_list(images), options or _DEFAULT_OPTIONS
         prompts = self._encode_prompts(_one_each(prompt, len(sources)), options)
         clock, results = _Clock(), list[list[Caption]]()
@@ -150,6 +154,7 @@ class Blip:
 
         Raises OptionError or TextError at once where options or prompt do not suit the model.
         """
+        self.config.require("caption")
         options = options or _DEFAULT_OPTIONS
         [prompt_ids] = self._encode_prompts([prompt], options)
         return self._outcomes(sources, prompt_ids, options)
@@ -159,6 +164,8 @@ class Blip:
 
         A text longer than the model's positions is cut.
         """
+        self.config.require("match")
+        self.config.require("embed")
         sources = _as_list(images)
         descriptions = [texts] if isinstance(texts, str) else list(texts)
         pairs = _pair_up(len(sources), len(descriptions))
@@ -190,6 +197,7 @@ class Blip:
 
     def embed_images(self, images: ImageSource | Sequence[ImageSource]) -> Floats:
         """Unit vectors [pictures, projection]; their products with those of texts are the similarities of `match`."""
+        self.config.require("embed")
         clock = _Clock()
         vectors = [np.zeros((0, self.config.projection), np.float32)]
         for batch in self._batches(_as_list(images), _pictures_a_call(self.config, None), clock):
@@ -201,6 +209,7 @@ class Blip:
 
     def embed_texts(self, texts: str | Sequence[str]) -> Floats:
         """Unit vectors [texts, projection]. A text longer than the model's positions is cut."""
+        self.config.require("embed")
         clock = _Clock()
         with clock.measure("encode_s"):
             vectors = self._text_vectors([texts] if isinstance(texts, str) else list(texts))

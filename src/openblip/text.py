@@ -6,6 +6,7 @@ and the ids of its text config.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,14 +58,14 @@ class Tokenizer:
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Path) -> Tokenizer:
-        """vocabulary: a BERT vocab.txt, one token a line. [DEC] and [ENC] are appended where absent, as BLIP does."""
+        """vocabulary: a BERT vocab.txt, one token a line, or a tokenizer.json of the same. [DEC] and [ENC] are appended
+        where absent, as BLIP does."""
         from tokenizers import Tokenizer as WordPiece
         from tokenizers import decoders, models, normalizers, pre_tokenizers
 
         try:
-            # Not splitlines: a token may be a line separator of Unicode's, and every id after it would shift.
-            tokens = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            tokens = _read_vocabulary(vocabulary)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: neither UTF-8 nor JSON
             raise CheckpointError(f"cannot read the vocabulary {vocabulary}: {error}") from error
         tokens += [token for token in (DEC, ENC) if token not in tokens]
         table = {token: index for index, token in enumerate(tokens)}
@@ -119,6 +120,21 @@ class Tokenizer:
 
     def _batch(self, first: int, texts: Iterable[str], max_length: int) -> TokenBatch:
         return self.pad([[first, *self._pieces(text)[: max_length - 2], self.sep_id] for text in texts])
+
+
+def _read_vocabulary(path: Path) -> list[str]:
+    """Tokens in the order of their ids."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".json":
+        # Not splitlines: a token may be a line separator of Unicode's, and every id after it would shift.
+        return text.removesuffix("\n").split("\n")
+    values = json.loads(text)
+    if (kind := values["model"]["type"]) != "WordPiece":
+        raise ValueError(f"its model is {kind}, where BLIP's is WordPiece")
+    table = dict(values["model"]["vocab"]) | {added["content"]: added["id"] for added in values["added_tokens"]}
+    if sorted(table.values()) != list(range(len(table))):
+        raise ValueError("its ids have gaps")
+    return sorted(table, key=table.__getitem__)
 
 
 def train_vocabulary(captions: Iterable[str], size: int, vocabulary: Path, min_frequency: int = 2) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from openblip.bulk.shards import find_shards
-from openblip.checkpoint import VOCABULARY, load_checkpoint, read_tensors, save_checkpoint
+from openblip.checkpoint import VOCABULARY, load_checkpoint, save_checkpoint
 from openblip.config import ModelConfig, mobilenet_v2_layers
 from openblip.engines.torch.model import BlipModel
 from openblip.errors import CheckpointError, TrainingError
@@ -42,6 +42,7 @@ from openblip.train.objectives import PretrainBatch, PretrainObjective
 from openblip.train.optimiser import make_optimiser, rate_at
 from openblip.train.progress import Meter, Progress, StopRequest, say
 from openblip.train.self_critical import SelfCritic
+from openblip.weights import read_tensors
 
 RESUME = "resume.pt"
 # What a resumed run may change: it says where and how fast, not what is computed.

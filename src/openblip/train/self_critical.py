@@ -38,9 +38,9 @@ class SelfCritic:
         """Token rows [pictures * proposals, length], [DEC] first, right-padded, and their lengths."""
         engine = TorchEngine.around(model)
         images = TorchImageStates(
-            embedding=states[:, 0],  # of no use to a decode
             states=states.detach().float(),
             keys_values=[(key.detach().float(), value.detach().float()) for key, value in keys_values],
+            embedding=None,
         )
         text = model.config.text
         start, training = np.full((len(images), 1), text.dec_id), model.training

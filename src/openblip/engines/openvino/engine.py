@@ -39,23 +39,22 @@ _IDLE_DECODERS = 8
 
 @dataclass(frozen=True)
 class OpenVinoImageStates:
-    """Encoded pictures. embedding: [P, projection]; states: [P, T, W]; keys_values: keys [P, H, D, T] and values
-    [P, H, T, D] of text layer 0, then of layer 1, and so on."""
+    """Encoded pictures. states: [P, T, W]; keys_values: keys [P, H, D, T] and values [P, H, T, D] of text layer 0, then
+    of layer 1, and so on; embedding: [P, projection], None where the model does not embed."""
 
-    embedding: Floats
     states: Floats
     keys_values: tuple[Border, ...]
+    embedding: Floats | None
 
     def __len__(self) -> int:
-        return len(self.embedding)
+        return len(self.states)
 
     def take(self, indices: Ints) -> OpenVinoImageStates:
         """The states of the chosen pictures, in that order."""
         if np.array_equal(indices, np.arange(len(self))):
             return self
-        return OpenVinoImageStates(
-            self.embedding[indices], self.states[indices], tuple(array[indices] for array in self.keys_values)
-        )
+        embedding = None if self.embedding is None else self.embedding[indices]
+        return OpenVinoImageStates(self.states[indices], tuple(array[indices] for array in self.keys_values), embedding)
 
 
 class OpenVinoDecode:
@@ -166,15 +165,20 @@ class OpenVinoEngine:
         held = np.ascontiguousarray(pixels, dtype=np.float32)
         request.set_input_tensor(0, _tensor(held))
         request.infer()
-        outputs = [request.get_output_tensor(index).data for index in range(2 + 2 * self.config.text.layers)]
-        return OpenVinoImageStates(outputs[0], outputs[1], tuple(_bits(array) for array in outputs[2:]))
+        states, *others = (output.data for output in request.output_tensors)
+        embedding = others.pop() if "embed" in self.config.tasks else None
+        return OpenVinoImageStates(states, tuple(_bits(array) for array in others), embedding)
 
     def embed_images(self, images: ImageStates) -> Floats:
         """Unit vectors [P, projection]."""
-        return _own(images).embedding
+        self.config.require("embed")
+        embedding = _own(images).embedding
+        assert embedding is not None
+        return embedding
 
     def embed_texts(self, tokens: Ints, lengths: Ints) -> Floats:
         """tokens: [R, L], starting with [CLS], right-padded. Unit vectors [R, projection]."""
+        self.config.require("embed")
         check_text_lengths(lengths, self.config.text)
         result = np.empty((len(tokens), self.config.projection), np.float32)
         request = self._request("text_encoder")
@@ -191,6 +195,7 @@ class OpenVinoEngine:
         Rows are grouped by picture, so that each picture's keys and values are read once for all its texts. Pictures
         with the same number of texts share a run; nothing is padded but the texts.
         """
+        self.config.require("match")
         check_text_lengths(lengths, self.config.text)
         result = np.empty((len(tokens), 2), np.float32)
         request, own = self._request("matcher"), _own(images)
@@ -207,6 +212,7 @@ class OpenVinoEngine:
         self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
     ) -> tuple[OpenVinoDecode, Floats]:
         """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
+        self.config.require("caption")
         text = self.config.text
         check_max_length(max_length, prompts, text)
         tree = TokenTree(prompts, lengths, beams, text.pad_id)

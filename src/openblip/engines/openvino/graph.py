@@ -50,7 +50,8 @@ class Graphs:
     # ------------------------------------------------------------------------------------------------------- graphs
 
     def image_encoder(self) -> ov.Model:
-        """pixels [P, 3, size, size] -> embedding [P, projection], states [P, T, W], then keys and values a layer."""
+        """pixels [P, 3, size, size] -> states [P, T, W], then keys and values a layer, then embedding [P, projection],
+        each where a task of the model needs it."""
         vision, text = self._config.vision, self._config.text
         pixels = op.parameter([-1, 3, vision.image_size, vision.image_size], np.float32)
         x = self._patches(pixels) if vision.kind == "vit" else self._backbone(pixels)
@@ -61,14 +62,15 @@ class Graphs:
             x = op.add(x, attended)
             x = op.add(x, self._mlp(self._norm(x, f"{block}.norm2", vision.layer_norm_eps), f"{block}.mlp"))
         states = self._norm(x, "vision.norm", vision.layer_norm_eps)
-        first = op.gather(states, _int(0), _int(1))  # [P, W]
-        outputs = [_unit(self._linear(first, "itc.image")), states]
-        for index in range(text.layers):
+        outputs = [states]
+        for index in range(text.layers if self._config.grounded else 0):
             joint = self._linear(states, f"text.blocks.{index}.cross_attention.key_value")
             key, value = self._split_heads(joint, 2, text.heads, text.width // text.heads)
-            outputs += [op.transpose(key, _ints(0, 1, 3, 2)), value]
-        results = [*outputs[:2], *(self._to_border(output) for output in outputs[2:])]
-        return ov.Model([op.result(result) for result in results], [pixels], "image_encoder")
+            outputs += [self._to_border(op.transpose(key, _ints(0, 1, 3, 2))), self._to_border(value)]
+        if "embed" in self._config.tasks:
+            first = op.gather(states, _int(0), _int(1))  # [P, W]
+            outputs.append(_unit(self._linear(first, "itc.image")))
+        return ov.Model([op.result(output) for output in outputs], [pixels], "image_encoder")
 
     def decoder(self) -> ov.Model:
         """One pass of the image-grounded decoder over Q new tokens of every picture.

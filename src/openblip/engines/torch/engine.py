@@ -29,11 +29,12 @@ _SLOT_BLOCK = 64
 
 @dataclass(frozen=True)
 class TorchImageStates:
-    """Encoded pictures on the device. embedding: [P, projection], float32; states: [P, T, W]."""
+    """Encoded pictures on the device. states: [P, T, W]; embedding: [P, projection], float32, None where the model does
+    not embed."""
 
-    embedding: Tensor
     states: Tensor
     keys_values: KeysValues
+    embedding: Tensor | None
 
     def __len__(self) -> int:
         return len(self.states)
@@ -43,7 +44,8 @@ class TorchImageStates:
         if np.array_equal(indices, np.arange(len(self))):
             return self
         chosen = torch.as_tensor(indices, device=self.states.device)
-        return TorchImageStates(self.embedding[chosen], self.states[chosen], take_images(self.keys_values, chosen))
+        embedding = None if self.embedding is None else self.embedding[chosen]
+        return TorchImageStates(self.states[chosen], take_images(self.keys_values, chosen), embedding)
 
 
 class TorchDecode:
@@ -135,8 +137,8 @@ class TorchEngine:
         state = {name: torch.from_numpy(np.array(value, dtype=np.float32)) for name, value in tensors.items()}
         model.load_state_dict(state, assign=True)
         # The output table stays in float32: logits of 8 significant bits would be off by some percent of probability.
-        self._table = state["text.tokens.weight"].to(self.device)
-        self._bias = state["lm.bias"].to(self.device)
+        if "caption" in config.tasks:
+            self._table, self._bias = state["text.tokens.weight"].to(self.device), state["lm.bias"].to(self.device)
         self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
 
     @classmethod
@@ -152,17 +154,23 @@ class TorchEngine:
     def encode_images(self, pixels: Floats) -> TorchImageStates:
         """pixels: [P, 3, size, size], normalised."""
         states = self.model.vision(torch.as_tensor(pixels).to(self.device, self.dtype))
-        keys_values = [(key.contiguous(), value.contiguous()) for key, value in self.model.text.keys_values(states)]
-        return TorchImageStates(self.model.embed_image(states), states, keys_values)
+        pairs = self.model.text.keys_values(states) if self.config.grounded else []
+        keys_values = [(key.contiguous(), value.contiguous()) for key, value in pairs]
+        embedding = self.model.embed_image(states) if "embed" in self.config.tasks else None
+        return TorchImageStates(states, keys_values, embedding)
 
     def embed_images(self, images: ImageStates) -> Floats:
         """Unit vectors [P, projection]."""
-        embedding: Floats = _own(images).embedding.cpu().numpy()
-        return embedding
+        self.config.require("embed")
+        embedding = _own(images).embedding
+        assert embedding is not None
+        vectors: Floats = embedding.cpu().numpy()
+        return vectors
 
     @torch.inference_mode()
     def embed_texts(self, tokens: Ints, lengths: Ints) -> Floats:
         """tokens: [R, L], starting with [CLS], right-padded. Unit vectors [R, projection]."""
+        self.config.require("embed")
         check_text_lengths(lengths, self.config.text)
         result = np.empty((len(tokens), self.config.projection), np.float32)
         for start in range(0, len(tokens), TEXT_ROWS):
@@ -173,6 +181,7 @@ class TorchEngine:
     @torch.inference_mode()
     def match(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> Floats:
         """picture: [R]; tokens: [R, L], starting with [ENC]. ITM logits [R, 2]. Rows are grouped by picture."""
+        self.config.require("match")
         check_text_lengths(lengths, self.config.text)
         own = _own(images)
         result = np.empty((len(tokens), 2), np.float32)
@@ -187,6 +196,7 @@ class TorchEngine:
         self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
     ) -> tuple[TorchDecode, Floats]:
         """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
+        self.config.require("caption")
         check_max_length(max_length, prompts, self.config.text)
         decode = TorchDecode(
             self, _own(images).keys_values, TokenTree(prompts, lengths, beams, self.config.text.pad_id)

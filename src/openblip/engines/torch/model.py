@@ -149,12 +149,17 @@ class VisionBlock(nn.Module):
 class TextBlock(nn.Module):
     """Post-norm BERT block: self-attention of one of two kinds, optional cross-attention, MLP."""
 
-    def __init__(self, config: TextConfig, image_width: int, dropout: float, drop_path: float) -> None:
+    encoder_attention: SelfAttention
+    decoder_attention: SelfAttention
+    cross_attention: CrossAttention
+
+    def __init__(self, model: ModelConfig, dropout: float, drop_path: float) -> None:
         super().__init__()
-        eps = config.layer_norm_eps
-        self.encoder_attention = SelfAttention(config.width, config.heads, eps)
-        self.decoder_attention = SelfAttention(config.width, config.heads, eps)
-        self.cross_attention = CrossAttention(config.width, image_width, config.heads, eps)
+        config, eps = model.text, model.text.layer_norm_eps
+        for mode in model.modes:
+            self.add_module(f"{mode}_attention", SelfAttention(config.width, config.heads, eps))
+        if model.grounded:
+            self.cross_attention = CrossAttention(config.width, model.vision.width, config.heads, eps)
         self.mlp = Mlp(config.width, config.mlp_width, eps)
         self.residual = Residual(dropout, drop_path)
 
@@ -251,13 +256,13 @@ class VisionEncoder(nn.Module):
 class TextTransformer(nn.Module):
     """One transformer, three modes; see the module docstring."""
 
-    def __init__(self, config: TextConfig, image_width: int, dropout: float, drop_path: float) -> None:
+    def __init__(self, model: ModelConfig, dropout: float, drop_path: float) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = model.text
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.max_positions, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.blocks = nn.ModuleList(TextBlock(config, image_width, dropout, drop_path) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(TextBlock(model, dropout, drop_path) for _ in range(config.layers))
         self.residual = Residual(dropout, 0.0)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -309,7 +314,8 @@ class ContrastiveHead(nn.Module):
 
 
 class BlipModel(nn.Module):
-    """The whole model. `dropout`, `drop_path` and `token_dropout` only matter in training."""
+    """The whole model, or as much of it as the tasks of its config need. `dropout`, `drop_path` and `token_dropout` only
+    matter in training."""
 
     def __init__(
         self, config: ModelConfig, dropout: float = 0.0, drop_path: float = 0.0, token_dropout: float = 0.0
@@ -317,10 +323,13 @@ class BlipModel(nn.Module):
         super().__init__()
         self.config = config
         self.vision = VisionEncoder(config.vision, dropout, drop_path, token_dropout)
-        self.text = TextTransformer(config.text, config.vision.width, dropout, drop_path)
-        self.lm = LanguageModelHead(config.text)
-        self.itc = ContrastiveHead(config.vision.width, config.text.width, config.projection)
-        self.itm = nn.Linear(config.text.width, 2)
+        self.text = TextTransformer(config, dropout, drop_path)
+        if "caption" in config.tasks:
+            self.lm = LanguageModelHead(config.text)
+        if "embed" in config.tasks:
+            self.itc = ContrastiveHead(config.vision.width, config.text.width, config.projection)
+        if "match" in config.tasks:
+            self.itm = nn.Linear(config.text.width, 2)
 
     def initialise(self, std: float = 0.02) -> None:
         """Normal weights, zero biases, unit norms, as BERT and ViT start; backbone convolutions keep theirs.

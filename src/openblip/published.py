@@ -1,0 +1,370 @@
+"""The published BLIP checkpoints: what transformers and salesforce/BLIP call the tensors, and the way back.
+
+A published tensor is ours under another name; only the text transformer's queries, keys and values are kept apart there
+and joined here. Strict: what is missing, misshapen or surplus is an error that lists it under its published name.
+Surplus are not: momentum copies, queues and position numbers, and copies of a tied tensor that equal it.
+
+Which task a checkpoint is for shows in its tensors: "caption" has a text decoder, "match" and "embed" a text encoder
+with the ITM and ITC heads, a pre-trained one has all of it, its encoder and decoder sharing all but self-attention.
+Knows numpy only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import isqrt
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openblip.config import CLIP_MEAN, CLIP_STD, ModelConfig, Task, TextConfig, VisionConfig, tensor_shapes
+from openblip.errors import CheckpointError
+from openblip.weights import Tensors
+
+Style = Literal["transformers", "salesforce"]
+Colours = tuple[float, float, float]
+Homes = list[tuple[str, ...]]
+"""Where a tensor of ours stands in a published file, once for every copy; the parts of one copy are joined along their
+first axis."""
+
+_IGNORED = re.compile(
+    r"(visual_encoder|text_encoder|vision_proj|text_proj)_m\."  # momentum copies
+    r"|(image|text)_queue$"
+    r"|position_ids$"
+    r"|cls\.predictions\.decoder\.(weight|bias)$"  # tied, see _check_tied
+)
+_ARCHITECTURES: dict[str, tuple[Task, ...]] = {
+    "BlipForConditionalGeneration": ("caption",),
+    "BlipForImageTextRetrieval": ("match", "embed"),
+}
+_HEAD_WIDTH = 64  # of every published BLIP
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Published names of the image encoder; text and heads are called the same in both styles but for the decoder."""
+
+    patch: str
+    class_token: str
+    positions: str
+    block: str
+    norm: str
+    parts: dict[str, str]  # ours within a block -> theirs
+
+
+_VISION: dict[Style, _Names] = {
+    "transformers": _Names(
+        "vision_model.embeddings.patch_embedding",
+        "vision_model.embeddings.class_embedding",
+        "vision_model.embeddings.position_embedding",
+        "vision_model.encoder.layers",
+        "vision_model.post_layernorm",
+        {
+            "norm1": "layer_norm1", "attention.qkv": "self_attn.qkv", "attention.out": "self_attn.projection",
+            "norm2": "layer_norm2", "mlp.up": "mlp.fc1", "mlp.down": "mlp.fc2",
+        },
+    ),
+    "salesforce": _Names(
+        "visual_encoder.patch_embed.proj",
+        "visual_encoder.cls_token",
+        "visual_encoder.pos_embed",
+        "visual_encoder.blocks",
+        "visual_encoder.norm",
+        {
+            "norm1": "norm1", "attention.qkv": "attn.qkv", "attention.out": "attn.proj",
+            "norm2": "norm2", "mlp.up": "mlp.fc1", "mlp.down": "mlp.fc2",
+        },
+    ),
+}  # fmt: skip
+_STACKS = {"encoder": "text_encoder", "decoder": "text_decoder.bert"}
+
+
+def style_of(tensors: Mapping[str, object]) -> Style | None:
+    """By whose names the tensors are called, if by either."""
+    for style, names in _VISION.items():
+        if names.class_token in tensors:
+            return style
+    return None
+
+
+def from_published(
+    tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, style: Style, where: str
+) -> Tensors:
+    """The tensors of `config.tensor_shapes` out of a published file. Raises CheckpointError."""
+    homes, shapes = _homes(config, style), tensor_shapes(config)
+    faults, result = [], Tensors()
+    for name, shape in shapes.items():
+        copies = []
+        for parts in homes.get(name, ()):
+            wanted = (shape[0] // len(parts), *shape[1:]) if shape else ()
+            missing = [part for part in parts if part not in tensors]
+            faults += [f"missing {part} {list(wanted)}" for part in missing]
+            wrong = [part for part in parts if part in tensors and _squeezed(tensors[part].shape) != wanted]
+            faults += [f"misshapen {part}: {list(tensors[part].shape)}, wanted {list(wanted)}" for part in wrong]
+            faults += [
+                f"not finite {part}" for part in parts if part in tensors and not np.isfinite(tensors[part]).all()
+            ]
+            if not missing and not wrong:
+                pieces = [tensors[part].reshape(wanted) for part in parts]
+                copies.append((parts[0], pieces[0] if len(pieces) == 1 else np.concatenate(pieces)))
+        if copies:
+            first, result[name] = copies[0]
+            faults += [
+                f"{other} differs from {first}, which it is tied to"
+                for other, copy in copies[1:]
+                if not np.array_equal(copy, result[name])
+            ]
+        elif name == "itc.temperature" and name not in homes:
+            result[name] = np.asarray(0.07, np.float32)  # transformers drops it: only training reads it
+    used = {part for copies in homes.values() for parts in copies for part in parts}
+    faults += [
+        f"surplus {name} {list(value.shape)}"
+        for name, value in tensors.items()
+        if name not in used and not _IGNORED.search(name)
+    ]
+    faults += _check_tied(tensors)
+    if faults:
+        shown = "; ".join(faults[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
+        raise CheckpointError(f"{where} is not a BLIP checkpoint for {' and '.join(config.tasks)}: {shown}")
+    return result
+
+
+def to_published(tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, style: Style) -> Tensors:
+    """The inverse of `from_published`, every copy written out, the tied output table included."""
+    result = Tensors()
+    for name, copies in _homes(config, style).items():
+        for parts in copies:
+            for part, piece in zip(
+                parts, np.split(tensors[name], len(parts)) if parts[1:] else [tensors[name]], strict=True
+            ):
+                result[part] = (
+                    piece[None, None]
+                    if name == "vision.class_token"
+                    else (piece[None] if name == "vision.positions" else piece)
+                )
+    if "caption" in config.tasks:
+        result["text_decoder.cls.predictions.decoder.weight"] = tensors["text.tokens.weight"]
+        result["text_decoder.cls.predictions.decoder.bias"] = tensors["lm.bias"]
+    return result
+
+
+def _homes(config: ModelConfig, style: Style) -> dict[str, Homes]:
+    homes: dict[str, Homes] = {}
+
+    def put(ours: str, *theirs: str, kinds: tuple[str, ...] = ("weight", "bias")) -> None:
+        for kind in kinds:
+            homes.setdefault(f"{ours}.{kind}", []).append(tuple(f"{part}.{kind}" for part in theirs))
+
+    names = _VISION[style]
+    put("vision.patch", names.patch)
+    homes["vision.class_token"], homes["vision.positions"] = [(names.class_token,)], [(names.positions,)]
+    for index in range(config.vision.layers):
+        for ours, theirs in names.parts.items():
+            put(f"vision.blocks.{index}.{ours}", f"{names.block}.{index}.{theirs}")
+    put("vision.norm", names.norm)
+    for mode in config.modes:
+        for ours, parts, kinds in _stack(config, mode, _STACKS[mode]):
+            put(ours, *parts, kinds=kinds)
+    if "caption" in config.tasks:
+        head = "text_decoder.cls.predictions"
+        put("lm.dense", f"{head}.transform.dense")
+        put("lm.norm", f"{head}.transform.LayerNorm")
+        put("lm", head, kinds=("bias",))
+    if "embed" in config.tasks:
+        put("itc.image", "vision_proj")
+        put("itc.text", "text_proj")
+        if style == "salesforce":
+            homes["itc.temperature"] = [("temp",)]
+    if "match" in config.tasks:
+        put("itm", "itm_head")
+    return homes
+
+
+def _stack(config: ModelConfig, mode: str, prefix: str) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """One BERT stack: (ours, theirs, kinds of parameter)."""
+    both = ("weight", "bias")
+    for ours, theirs in (("tokens", "word_embeddings"), ("positions", "position_embeddings")):
+        yield f"text.{ours}", (f"{prefix}.embeddings.{theirs}",), ("weight",)
+    yield "text.norm", (f"{prefix}.embeddings.LayerNorm",), both
+    for index in range(config.text.layers):
+        block, layer = f"text.blocks.{index}", f"{prefix}.encoder.layer.{index}"
+        own, cross = f"{layer}.attention", f"{layer}.crossattention"
+        yield f"{block}.{mode}_attention.qkv", tuple(f"{own}.self.{part}" for part in ("query", "key", "value")), both
+        yield f"{block}.{mode}_attention.out", (f"{own}.output.dense",), both
+        yield f"{block}.{mode}_attention.norm", (f"{own}.output.LayerNorm",), both
+        if config.grounded:
+            yield f"{block}.cross_attention.query", (f"{cross}.self.query",), both
+            yield f"{block}.cross_attention.key_value", (f"{cross}.self.key", f"{cross}.self.value"), both
+            yield f"{block}.cross_attention.out", (f"{cross}.output.dense",), both
+            yield f"{block}.cross_attention.norm", (f"{cross}.output.LayerNorm",), both
+        yield f"{block}.mlp.up", (f"{layer}.intermediate.dense",), both
+        yield f"{block}.mlp.down", (f"{layer}.output.dense",), both
+        yield f"{block}.mlp.norm", (f"{layer}.output.LayerNorm",), both
+
+
+def _check_tied(tensors: Mapping[str, NDArray[np.float32]]) -> list[str]:
+    """Faults of the output table and its bias, which files hold a second time or not at all."""
+    head, faults = "text_decoder.cls.predictions", []
+    for copy, original in (
+        (f"{head}.decoder.weight", "text_decoder.bert.embeddings.word_embeddings.weight"),
+        (f"{head}.decoder.bias", f"{head}.bias"),
+    ):
+        if copy in tensors and original in tensors and not np.array_equal(tensors[copy], tensors[original]):
+            faults.append(f"{copy} differs from {original}, which it is tied to")
+    return faults
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the leading ones that [CLS] and positions carry in published files."""
+    while shape and shape[0] == 1 and len(shape) > 1:
+        shape = shape[1:]
+    return shape
+
+
+# ------------------------------------------------------------------------------------------------------------- configs
+
+
+def config_from_transformers(values: Mapping[str, Any], preprocessor: Mapping[str, Any], where: str) -> ModelConfig:
+    """What config.json and preprocessor_config.json of a transformers folder say, with transformers' defaults (5.23)
+    for what they leave out. The special tokens' ids are left at BERT's: the vocabulary knows them.
+
+    Raises CheckpointError.
+    """
+    vision, text = dict(values.get("vision_config") or {}), dict(values.get("text_config") or {})
+    architecture = (values.get("architectures") or ["none"])[0]
+    if architecture not in _ARCHITECTURES:
+        raise CheckpointError(
+            f"{where} is for {architecture}: of BLIP's, {', '.join(_ARCHITECTURES)} can be loaded in this version"
+        )
+    for part in (vision, text):
+        if (activation := part.get("hidden_act", "gelu")) != "gelu":
+            raise CheckpointError(f"{where} has hidden_act={activation!r}: BLIP's text and image encoders use 'gelu'")
+    try:
+        return ModelConfig(
+            vision=VisionConfig(
+                image_size=int(vision.get("image_size", 384)),
+                patch_size=int(vision.get("patch_size", 16)),
+                width=int(vision.get("hidden_size", 768)),
+                layers=int(vision.get("num_hidden_layers", 12)),
+                heads=int(vision.get("num_attention_heads", 12)),
+                mlp_width=int(vision.get("intermediate_size", 3072)),
+                layer_norm_eps=float(vision.get("layer_norm_eps", 1e-5)),
+                mean=_colours(preprocessor, "image_mean", CLIP_MEAN),
+                std=_colours(preprocessor, "image_std", CLIP_STD),
+            ),
+            text=TextConfig(
+                vocab_size=int(text.get("vocab_size", 30524)),
+                width=int(text.get("hidden_size", 768)),
+                layers=int(text.get("num_hidden_layers", 12)),
+                heads=int(text.get("num_attention_heads", 8)),
+                mlp_width=int(text.get("intermediate_size", 3072)),
+                max_positions=int(text.get("max_position_embeddings", 512)),
+                layer_norm_eps=float(text.get("layer_norm_eps", 1e-12)),
+            ),
+            projection=int(values.get("image_text_hidden_size", 256)),
+            tasks=_ARCHITECTURES[architecture],
+        )
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{where} is not a config of BLIP: {error}") from error
+
+
+def config_from_salesforce(tensors: Mapping[str, NDArray[np.float32]], where: str) -> ModelConfig:
+    """The sizes of a checkpoint of salesforce/BLIP, which hold no config: read off its tensors, with the settings of
+    the repository's configs/ for the rest. Raises CheckpointError."""
+    heads: dict[str, tuple[Task, ...]] = {
+        "text_decoder.cls": ("caption",),
+        "itm_head": ("match",),
+        "vision_proj": ("embed",),
+    }
+    tasks = tuple(
+        task
+        for prefix, given in heads.items()
+        if any(name.startswith(f"{prefix}.") for name in tensors)
+        for task in given
+    )
+    if not tasks or (tasks == ("caption",) and any(name.startswith("text_encoder.") for name in tensors)):
+        raise CheckpointError(
+            f"{where} is neither a captioning, a retrieval nor a pre-trained checkpoint of salesforce/BLIP: no other "
+            "can be loaded in this version"
+        )
+    stack = _STACKS["decoder" if "caption" in tasks else "encoder"]
+    try:
+        width, _, patch, _ = tensors["visual_encoder.patch_embed.proj.weight"].shape
+        grid = isqrt(tensors["visual_encoder.pos_embed"].shape[1] - 1)
+        vocabulary, text_width = tensors[f"{stack}.embeddings.word_embeddings.weight"].shape
+        return ModelConfig(
+            vision=VisionConfig(
+                image_size=grid * patch,
+                patch_size=patch,
+                width=width,
+                layers=_layers(tensors, "visual_encoder.blocks"),
+                heads=width // _HEAD_WIDTH,
+                mlp_width=tensors["visual_encoder.blocks.0.mlp.fc1.weight"].shape[0],
+            ),
+            text=TextConfig(
+                vocab_size=vocabulary,
+                width=text_width,
+                layers=_layers(tensors, f"{stack}.encoder.layer"),
+                heads=text_width // _HEAD_WIDTH,
+                mlp_width=tensors[f"{stack}.encoder.layer.0.intermediate.dense.weight"].shape[0],
+                max_positions=tensors[f"{stack}.embeddings.position_embeddings.weight"].shape[0],
+            ),
+            projection=tensors["vision_proj.weight"].shape[0] if "embed" in tasks else ModelConfig().projection,
+            tasks=tasks,
+        )
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{where} is not a checkpoint of salesforce/BLIP: it lacks {error}") from error
+
+
+def _colours(preprocessor: Mapping[str, Any], name: str, default: Colours) -> Colours:
+    """A number for each of red, green and blue, where the folder gives them."""
+    red, green, blue = preprocessor.get(name) or default
+    return float(red), float(green), float(blue)
+
+
+def _layers(tensors: Mapping[str, object], prefix: str) -> int:
+    """How many numbered modules stand under a prefix."""
+    pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.")
+    return len({match[1] for name in tensors if (match := pattern.match(name))})
+
+
+# ---------------------------------------------------------------------------------------------------------- image sizes
+
+
+def resize_positions(config: ModelConfig, tensors: Tensors, image_size: int) -> tuple[ModelConfig, Tensors]:
+    """The model for pictures of another size: the positions of its image tokens interpolated as BLIP does it (bicubic,
+    `vit.interpolate_pos_embed`). Raises CheckpointError where the size does not suit the patches."""
+    vision = config.vision
+    if image_size == vision.image_size:
+        return config, tensors
+    if vision.kind != "vit" or image_size % vision.patch_size or image_size < vision.patch_size:
+        raise CheckpointError(
+            f"image_size={image_size} does not suit this model: give {vision.image_size}"
+            + (f" or another multiple of {vision.patch_size}" if vision.kind == "vit" else "")
+        )
+    resized = replace(config, vision=replace(vision, image_size=image_size))
+    weights = _cubic(vision.grid, resized.vision.grid)
+    positions = tensors["vision.positions"]
+    plane = positions[1:].reshape(vision.grid, vision.grid, -1)
+    plane = np.einsum("yi,xj,ijc->yxc", weights, weights, plane, optimize=True)
+    joined = np.concatenate([positions[:1], plane.reshape(-1, positions.shape[1]).astype(np.float32)])
+    return resized, {**tensors, "vision.positions": joined}
+
+
+def _cubic(inputs: int, outputs: int) -> NDArray[np.float64]:
+    """Weights [outputs, inputs] of torch's bicubic interpolation: Keys' kernel with a = -0.75, half-pixel centres, the
+    border repeated, no smoothing when shrinking."""
+    centre = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
+    first = np.floor(centre).astype(int)
+    weights = np.zeros((outputs, inputs))
+    for tap in range(-1, 3):
+        distance = np.abs(centre - (first + tap))
+        near = ((1.25 * distance - 2.25) * distance) * distance + 1
+        far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+        np.add.at(
+            weights, (np.arange(outputs), np.clip(first + tap, 0, inputs - 1)), np.where(distance <= 1, near, far)
+        )
+    return weights

@@ -1,0 +1,112 @@
+"""Files of tensors: safetensors in float32, float16 or bfloat16, and torch's pickles, which are read as data alone.
+
+Knows numpy, safetensors and, for a pickle only, torch. Does not know which tensors a model has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openblip.errors import CheckpointError, MissingExtra
+
+Tensors = dict[str, NDArray[np.float32]]
+
+PICKLES = (".pth", ".pt", ".bin")
+
+
+def read_tensors(path: Path) -> Tensors:
+    """All tensors of a file in float32. A pickle's may lie under "model", as in the checkpoints of salesforce/BLIP.
+
+    Raises CheckpointError where the file cannot be read or holds anything but tensors, MissingExtra for a pickle where
+    torch is not installed.
+    """
+    return _read_pickle(path) if path.suffix in PICKLES else _read_safetensors(path)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool, made_by: str = "openblip"
+) -> None:
+    """Write a safetensors file in float32 or bfloat16. made_by: the file's metadata key "format"; transformers wants
+    "pt"."""
+    from safetensors import TensorSpec, serialize
+
+    arrays = {}  # keeps every buffer alive while safetensors reads it through its address
+    for name, tensor in tensors.items():
+        values = np.ascontiguousarray(tensor, dtype=np.float32).reshape(tensor.shape)
+        arrays[name] = np.asarray(_to_bfloat16(values) if bfloat16 else values)
+    dtype = "bfloat16" if bfloat16 else "float32"
+    specs = {
+        name: TensorSpec(dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
+        for name, array in arrays.items()
+    }
+    # Not serialize_file: it makes the file readable to its owner alone, and a service often runs as another user.
+    path.write_bytes(serialize(specs, metadata={"format": made_by}))
+
+
+def digest(path: Path) -> str:
+    """A file's SHA-256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = deserialize(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    return {name: _to_float32(name, entry) for name, entry in entries if not _is_index(name)}
+
+
+def _read_pickle(path: Path) -> Tensors:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtra("torch", "torch") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors, and code in it could do anything: get the weights as safetensors"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    held = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(held, dict):
+        raise CheckpointError(f"{path} holds a {type(held).__name__}, not tensors by name")
+    tensors = {}
+    for name, value in held.items():
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(f"{path} holds {name}, a {type(value).__name__}, where only tensors should be")
+        if not _is_index(name):
+            tensors[name] = value.to(torch.float32).numpy()
+    return tensors
+
+
+def _is_index(name: str) -> bool:
+    """Counters and position numbers that torch modules keep among their weights."""
+    return name.endswith(("position_ids", "queue_ptr", "ptr_queue", "idx_queue"))
+
+
+def _to_float32(name: str, entry: Mapping[str, Any]) -> NDArray[np.float32]:
+    kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
+    if kind == "BF16":
+        wide = np.frombuffer(data, dtype=np.uint16).astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(shape)
+    if kind in ("F32", "F16"):
+        values = np.frombuffer(data, dtype=np.float32 if kind == "F32" else np.float16)
+        return values.astype(np.float32).reshape(shape)
+    raise CheckpointError(f"tensor {name} is stored as {kind}: weights must be float32, float16 or bfloat16")
+
+
+def _to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

@@ -1,0 +1,136 @@
+"""Against transformers itself, on random weights whose scale makes every output vary: published folders load, and both
+engines give what `transformers` gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from openblip.checkpoint import Checkpoint, load_checkpoint
+from openblip.engine import Engine
+from openblip.engines import load_engine
+from openblip.search import generate
+from openblip.types import GenerateOptions
+from tiny import TINY_VOCABULARY
+
+transformers = pytest.importorskip("transformers", reason="the dev extra brings transformers")
+
+pytestmark = pytest.mark.parity
+
+SIZE = 32
+TEXT = len(TINY_VOCABULARY)
+DEC, ENC, CLS, SEP = TEXT, TEXT + 1, 2, 3
+CLOSE = {"rtol": 0.0, "atol": 1e-4}
+"""Logits have a spread of 1 to 3."""
+
+
+def published(name: str, folder: Path) -> tuple[Any, Checkpoint]:
+    """A random model of transformers, saved by it, and the folder as we load it."""
+    config = transformers.BlipConfig(
+        vision_config={
+            "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": SIZE, "patch_size": 8,
+        },
+        text_config={
+            "vocab_size": TEXT + 2, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "max_position_embeddings": 40, "bos_token_id": DEC, "sep_token_id": SEP,
+            "pad_token_id": 0, "eos_token_id": SEP,
+        },
+        image_text_hidden_size=24,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = getattr(transformers, name)(config).eval()
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if "norm" in parameter_name.lower() and parameter_name.endswith("weight"):
+                parameter.normal_(1, 0.1)
+            elif parameter.ndim < 2:
+                parameter.normal_(0, 0.1)
+            elif "embedding" in parameter_name:
+                parameter.normal_(0, 0.5)
+            else:
+                parameter.normal_(0, 1.5 / parameter[0].numel() ** 0.5)
+    model.save_pretrained(folder)
+    words = [f"word{index}" if token in ("[DEC]", "[ENC]") else token for index, token in enumerate(TINY_VOCABULARY)]
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    return model, load_checkpoint(folder)
+
+
+@pytest.fixture(scope="module")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Checkpoint]:
+    return published("BlipForConditionalGeneration", tmp_path_factory.mktemp("captioner"))
+
+
+@pytest.fixture(scope="module")
+def matcher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Checkpoint]:
+    return published("BlipForImageTextRetrieval", tmp_path_factory.mktemp("matcher"))
+
+
+@pytest.fixture(params=["openvino", "torch"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def engine_of(name: str, checkpoint: Checkpoint) -> Engine:
+    return load_engine(name, checkpoint.config, checkpoint.tensors, precision="f32", device="cpu")
+
+
+def pictures(count: int, size: int = SIZE) -> torch.Tensor:
+    coarse = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.interpolate(coarse, size=(size, size), mode="nearest")
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("prompt", [[], [7, 9, 11]])
+@torch.no_grad()
+def test_captions(captioner: tuple[Any, Checkpoint], name: str, beams: int, prompt: list[int]) -> None:
+    model, checkpoint = captioner
+    engine, pixels, count = engine_of(name, checkpoint), pictures(8), 8
+    start = np.array([[DEC, *prompt]] * count)
+    options = GenerateOptions(num_beams=beams, max_length=16, min_length=0)
+    found = generate(engine, engine.encode_images(pixels.numpy()), start, np.full(count, start.shape[1]), options)
+    # transformers' `generate` of BLIP drops the last token of its input, as its processor closes a prompt with [SEP].
+    closed = torch.cat([torch.from_numpy(start), torch.full((count, 1), SEP)], dim=1)
+    expected = model.generate(
+        pixel_values=pixels, input_ids=closed, num_beams=beams, do_sample=False, max_length=16, min_length=0
+    )
+    texts = []
+    for row, hypotheses in zip(expected.tolist(), found, strict=True):
+        tokens = row[start.shape[1] :]
+        ended = tokens[: tokens.index(SEP) + 1] if SEP in tokens else tokens
+        assert list(hypotheses[0].tokens) == ended
+        texts.append(tuple(ended))
+    assert len(set(texts)) > 1
+
+
+@torch.no_grad()
+def test_match_and_embed(matcher: tuple[Any, Checkpoint], name: str) -> None:
+    model, checkpoint = matcher
+    engine, pixels = engine_of(name, checkpoint), pictures(3)
+    states = engine.encode_images(pixels.numpy())
+    tokens, lengths = np.array([[CLS, 7, 9, SEP, 0], [CLS, 12, 8, 6, SEP], [CLS, 20, SEP, 0, 0]]), np.array([4, 5, 3])
+    inputs = {
+        "input_ids": torch.from_numpy(tokens),
+        "attention_mask": torch.from_numpy((np.arange(5) < lengths[:, None]).astype(np.int64)),
+        "pixel_values": pixels,
+    }
+    itm = model(**inputs, use_itm_head=True).itm_score.numpy()
+    itc = model(**inputs, use_itm_head=False).itm_score.numpy()
+    assert np.ptp(itm) > 0.5
+    assert np.ptp(itc) > 0.05
+    assert_allclose(engine.match(states, np.arange(3), tokens, lengths), itm, **CLOSE)
+    assert_allclose(engine.embed_images(states) @ engine.embed_texts(tokens, lengths).T, itc, **CLOSE)
+
+
+@torch.no_grad()
+def test_other_image_sizes(captioner: tuple[Any, Checkpoint]) -> None:
+    model, checkpoint = captioner
+    pixels = pictures(2, 48)
+    expected = model.vision_model(pixels, interpolate_pos_encoding=True).last_hidden_state.numpy()
+    engine: Any = engine_of("torch", load_checkpoint(checkpoint.weights.parent, image_size=48))
+    assert_allclose(engine.encode_images(pixels.numpy()).states.numpy(), expected, **CLOSE)

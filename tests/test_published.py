@@ -1,0 +1,237 @@
+"""Published checkpoints under their own names: what is loaded from them, and what is refused. Parity with the code that
+wrote them is in tests/parity/test_transformers.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from openblip import Blip
+from openblip.checkpoint import load_checkpoint
+from openblip.config import ModelConfig, Task, VisionConfig
+from openblip.errors import CheckpointError, ModelError
+from openblip.published import Style, config_from_transformers, from_published, resize_positions, style_of, to_published
+from openblip.weights import Tensors, write_tensors
+from tiny import TINY_VOCABULARY, random_pixels, random_tensors, tiny_config, write_vocabulary
+
+STYLES: tuple[Style, ...] = ("transformers", "salesforce")
+PARTS: tuple[tuple[Task, ...], ...] = (("caption",), ("match", "embed"), ("caption", "match", "embed"))
+ARCHITECTURES = {("caption",): "BlipForConditionalGeneration", ("match", "embed"): "BlipForImageTextRetrieval"}
+
+
+def config_for(tasks: tuple[Task, ...]) -> ModelConfig:
+    """A tiny ViT with heads of 64, as every published BLIP has, for the sizes that are read off the tensors."""
+    tiny = tiny_config("vit")
+    vision = replace(tiny.vision, width=128, heads=2)
+    return replace(tiny, vision=vision, text=replace(tiny.text, width=64, heads=1), tasks=tasks)
+
+
+def transformers_folder(folder: Path, tasks: tuple[Task, ...]) -> tuple[Path, ModelConfig]:
+    """A folder as transformers writes it, in float32."""
+    config = config_for(tasks)
+    vision, text = config.vision, config.text
+    folder.mkdir()
+    values = {
+        "model_type": "blip",
+        "architectures": [ARCHITECTURES[tasks]],
+        "image_text_hidden_size": config.projection,
+        "vision_config": {
+            "hidden_size": vision.width, "num_hidden_layers": vision.layers, "num_attention_heads": vision.heads,
+            "intermediate_size": vision.mlp_width, "image_size": vision.image_size, "patch_size": vision.patch_size,
+            "layer_norm_eps": vision.layer_norm_eps,
+        },
+        "text_config": {
+            "hidden_size": text.width, "num_hidden_layers": text.layers, "num_attention_heads": text.heads,
+            "intermediate_size": text.mlp_width, "vocab_size": text.vocab_size,
+            "max_position_embeddings": text.max_positions,
+        },
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(values))
+    preprocessor = {"image_mean": vision.mean, "image_std": vision.std, "size": {"height": 24, "width": 24}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    write_vocabulary(folder)
+    tensors = to_published(random_tensors(config), config, "transformers")
+    write_tensors(folder / "model.safetensors", tensors, bfloat16=False, made_by="pt")
+    return folder, config
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    """Change the published tensors of a folder."""
+    from openblip.weights import read_tensors
+
+    tensors = read_tensors(folder / "model.safetensors")
+    change(tensors)
+    write_tensors(folder / "model.safetensors", tensors, bfloat16=False)
+
+
+def same(one: Tensors, other: Tensors) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("tasks", PARTS, ids="+".join)
+def test_names_there_and_back(style: Style, tasks: tuple[Task, ...]) -> None:
+    config = config_for(tasks)
+    tensors = random_tensors(config)
+    published = to_published(tensors, config, style)
+    assert style_of(published) == style
+    assert not {name for name in published if name.startswith("text.")}
+    assert same(from_published(published, config, style, "here"), tensors)
+
+
+@pytest.mark.parametrize("tasks", PARTS[:2], ids="+".join)
+def test_a_folder_of_transformers(tmp_path: Path, tasks: tuple[Task, ...]) -> None:
+    folder, config = transformers_folder(tmp_path / "blip", tasks)
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.config == config
+    assert same(checkpoint.tensors, random_tensors(config))
+    assert checkpoint.name == "blip"
+
+
+def test_its_weights_may_be_a_pickle_and_its_vocabulary_json(tmp_path: Path) -> None:
+    folder, config = transformers_folder(tmp_path / "blip", ("caption",))
+    published = to_published(random_tensors(config), config, "transformers")
+    (folder / "model.safetensors").unlink()
+    torch.save(
+        {name: torch.from_numpy(np.array(value)) for name, value in published.items()}, folder / "pytorch_model.bin"
+    )
+    (folder / "vocab.txt").unlink()
+    table = {token: index for index, token in enumerate(TINY_VOCABULARY) if token not in ("[DEC]", "[ENC]")}
+    added = [{"id": TINY_VOCABULARY.index(token), "content": token} for token in ("[DEC]", "[ENC]")]
+    (folder / "tokenizer.json").write_text(
+        json.dumps({"model": {"type": "WordPiece", "vocab": table}, "added_tokens": added})
+    )
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.config == config
+    assert same(checkpoint.tensors, random_tensors(config))
+
+
+@pytest.mark.parametrize("tasks", PARTS, ids="+".join)
+def test_a_pth_of_salesforce(tmp_path: Path, tasks: tuple[Task, ...]) -> None:
+    config = config_for(tasks)
+    published: dict[str, Any] = dict(to_published(random_tensors(config), config, "salesforce"))
+    # What training leaves behind there.
+    published["visual_encoder_m.cls_token"] = published["visual_encoder.cls_token"]
+    published["image_queue"], published["queue_ptr"] = np.zeros((24, 8), np.float32), np.zeros(1, np.int64)
+    held = {name: torch.from_numpy(np.array(value)) for name, value in published.items()}
+    torch.save({"model": held, "epoch": 3}, tmp_path / "model_base.pth")
+    write_vocabulary(tmp_path)
+    checkpoint = load_checkpoint(tmp_path / "model_base.pth")
+    expected = replace(config, projection=config.projection if "embed" in tasks else 256)
+    assert checkpoint.config == expected
+    assert same(checkpoint.tensors, random_tensors(config))
+
+
+def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": {"x": torch.zeros(1)}, "hook": Path}, tmp_path / "model.pth")
+    write_vocabulary(tmp_path)
+    with pytest.raises(CheckpointError, match="code in it could do anything: get the weights as safetensors"):
+        load_checkpoint(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("vision_proj.bias"), r"missing vision_proj\.bias \[24\]"),
+        (lambda tensors: tensors.update(extra=np.zeros(3)), r"surplus extra \[3\]"),
+        (
+            lambda tensors: tensors.update({"itm_head.bias": np.zeros(3)}),
+            r"misshapen itm_head\.bias: \[3\], wanted \[2\]",
+        ),
+        (lambda tensors: tensors.update({"itm_head.bias": np.array([0, np.nan])}), r"not finite itm_head\.bias"),
+    ],
+)
+def test_what_does_not_fit_is_named_as_published(tmp_path: Path, change: Any, message: str) -> None:
+    folder, _ = transformers_folder(tmp_path / "blip", ("match", "embed"))
+    rewrite(folder, change)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+def test_an_untied_output_table_is_refused(tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path / "blip", ("caption",))
+
+    def untie(tensors: dict[str, NDArray[np.float32]]) -> None:
+        tensors["text_decoder.cls.predictions.decoder.weight"] = (
+            tensors["text_decoder.cls.predictions.decoder.weight"] + 1
+        )
+
+    rewrite(folder, untie)
+    with pytest.raises(CheckpointError, match=r"decoder\.weight differs from text_decoder\.bert\.embeddings"):
+        load_checkpoint(folder)
+
+
+def test_copies_of_a_shared_tensor_must_agree() -> None:
+    config = config_for(("caption", "match", "embed"))
+    published = to_published(random_tensors(config), config, "salesforce")
+    name = "text_encoder.encoder.layer.0.intermediate.dense.bias"
+    published[name] = published[name] + 1
+    with pytest.raises(CheckpointError, match="which it is tied to"):
+        from_published(published, config, "salesforce", "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"architectures": ["BlipForQuestionAnswering"]}, "BlipForQuestionAnswering"),
+        ({}, "is for none"),
+        (
+            {"architectures": ["BlipForConditionalGeneration"], "text_config": {"hidden_act": "relu"}},
+            "hidden_act='relu'",
+        ),
+        ({"architectures": ["BlipForConditionalGeneration"], "text_config": {"hidden_size": "wide"}}, "wide"),
+    ],
+)
+def test_other_configs_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        config_from_transformers(values, {}, "config.json")
+
+
+@pytest.mark.parametrize("size", [8, 16, 40, 64])
+def test_positions_are_interpolated_as_torch_does_it(size: int) -> None:
+    config = config_for(("caption",))
+    tensors = random_tensors(config)
+    resized, fitted = resize_positions(config, tensors, size)
+    assert (resized.vision.image_size, resized.vision.grid) == (size, size // 8)
+    plane = torch.from_numpy(tensors["vision.positions"][1:].reshape(1, 3, 3, -1)).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.interpolate(plane, size=(size // 8, size // 8), mode="bicubic", align_corners=False)
+    found = fitted["vision.positions"]
+    assert np.array_equal(found[0], tensors["vision.positions"][0])
+    np.testing.assert_allclose(found[1:], expected.permute(0, 2, 3, 1).reshape(-1, 128).numpy(), atol=1e-5)
+
+
+def test_sizes_that_do_not_suit_the_patches() -> None:
+    config = config_for(("caption",))
+    with pytest.raises(
+        CheckpointError, match="image_size=30 does not suit this model: give 24 or another multiple of 8"
+    ):
+        resize_positions(config, random_tensors(config), 30)
+    convolutional = replace(config, vision=VisionConfig(kind="mobilenet_v2", image_size=224))
+    with pytest.raises(CheckpointError, match=r"image_size=256 does not suit this model: give 224$"):
+        resize_positions(convolutional, {}, 256)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_a_model_does_what_it_has_weights_for(tmp_path: Path, engine: Any) -> None:
+    folder, config = transformers_folder(tmp_path / "blip", ("caption",))
+    picture = (random_pixels(config, 1)[0].transpose(1, 2, 0) * 40 + 128).clip(0, 255).astype(np.uint8)
+    captioner = Blip.load(folder, engine=engine)
+    assert captioner.caption(picture)[0].tokens
+    assert Blip.load(folder, engine=engine, image_size=40).caption(picture)[0].tokens
+    for call in (lambda: captioner.match(picture, "a dog"), lambda: captioner.embed_texts("a dog")):
+        with pytest.raises(
+            ModelError, match=r"no weights to (match|embed), only to caption: load a checkpoint that can"
+        ):
+            call()
+    folder, _ = transformers_folder(tmp_path / "retrieval", ("match", "embed"))
+    matcher = Blip.load(folder, engine=engine)
+    assert 0 <= matcher.match(picture, "a dog")[0].probability <= 1
+    with pytest.raises(ModelError, match="no weights to caption, only to match and embed"):
+        matcher.caption(picture)
