@@ -14,6 +14,7 @@ from openblip import errors, types
 
 # The door of the library. A change here is a change for its users: it belongs into the changelog.
 PUBLIC_NAMES = [
+    "Answer",
     "Blip",
     "Caption",
     "CheckpointError",

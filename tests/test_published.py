@@ -22,8 +22,12 @@ from openblip.weights import Tensors, write_tensors
 from tiny import TINY_VOCABULARY, random_pixels, random_tensors, tiny_config, write_vocabulary
 
 STYLES: tuple[Style, ...] = ("transformers", "salesforce")
-PARTS: tuple[tuple[Task, ...], ...] = (("caption",), ("match", "embed"), ("caption", "match", "embed"))
-ARCHITECTURES = {("caption",): "BlipForConditionalGeneration", ("match", "embed"): "BlipForImageTextRetrieval"}
+PARTS: tuple[tuple[Task, ...], ...] = (("caption",), ("match", "embed"), ("answer",), ("caption", "match", "embed"))
+ARCHITECTURES = {
+    ("caption",): "BlipForConditionalGeneration",
+    ("match", "embed"): "BlipForImageTextRetrieval",
+    ("answer",): "BlipForQuestionAnswering",
+}
 
 
 def config_for(tasks: tuple[Task, ...]) -> ModelConfig:
@@ -82,11 +86,11 @@ def test_names_there_and_back(style: Style, tasks: tuple[Task, ...]) -> None:
     tensors = random_tensors(config)
     published = to_published(tensors, config, style)
     assert style_of(published) == style
-    assert not {name for name in published if name.startswith("text.")}
+    assert not {name for name in published if name.startswith(("text.", "answer"))}
     assert same(from_published(published, config, style, "here"), tensors)
 
 
-@pytest.mark.parametrize("tasks", PARTS[:2], ids="+".join)
+@pytest.mark.parametrize("tasks", PARTS[:3], ids="+".join)
 def test_a_folder_of_transformers(tmp_path: Path, tasks: tuple[Task, ...]) -> None:
     folder, config = transformers_folder(tmp_path / "blip", tasks)
     checkpoint = load_checkpoint(folder)
@@ -180,7 +184,7 @@ def test_copies_of_a_shared_tensor_must_agree() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"architectures": ["BlipForQuestionAnswering"]}, "BlipForQuestionAnswering"),
+        ({"architectures": ["BlipModel"]}, "is for BlipModel"),
         ({}, "is for none"),
         (
             {"architectures": ["BlipForConditionalGeneration"], "text_config": {"hidden_act": "relu"}},
@@ -230,6 +234,8 @@ def test_a_model_does_what_it_has_weights_for(tmp_path: Path, engine: Any) -> No
             ModelError, match=r"no weights to (match|embed), only to caption: load a checkpoint that can"
         ):
             call()
+    with pytest.raises(ModelError, match="no weights to answer"):
+        captioner.answer(picture, "is it a dog")
     folder, _ = transformers_folder(tmp_path / "retrieval", ("match", "embed"))
     matcher = Blip.load(folder, engine=engine)
     assert 0 <= matcher.match(picture, "a dog")[0].probability <= 1

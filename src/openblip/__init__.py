@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from openblip.pipeline import Blip, Outcome
-    from openblip.types import Caption, GenerateOptions, Match, Timing
+    from openblip.types import Answer, Caption, GenerateOptions, Match, Timing
 
     __version__: str
 
@@ -41,11 +41,12 @@ _HOMES = {
         "TrainingError",
     ),
     "openblip.pipeline": ("Blip", "Outcome"),
-    "openblip.types": ("Caption", "GenerateOptions", "Match", "Timing"),
+    "openblip.types": ("Answer", "Caption", "GenerateOptions", "Match", "Timing"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Answer",
     "Blip",
     "Caption",
     "CheckpointError",

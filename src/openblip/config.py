@@ -11,11 +11,14 @@ from typing import Any, Literal, get_args
 
 from openblip.errors import CheckpointError, ModelError
 
-Task = Literal["caption", "match", "embed"]
+Task = Literal["caption", "match", "embed", "answer"]
 """What a checkpoint can do. "caption": the image-grounded decoder. "match": the image-grounded encoder with the ITM
-head. "embed": the unimodal encoder with the ITC head."""
+head. "embed": the unimodal encoder with the ITC head. "answer": the image-grounded encoder reads the question, and a
+decoder of its own looks at what it made of it (BLIP paper, section 4.3)."""
 
 TASKS: tuple[Task, ...] = get_args(Task)
+PRETRAINED: tuple[Task, ...] = ("caption", "match", "embed")
+Mode = Literal["encoder", "decoder"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -78,13 +81,13 @@ class ModelConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     text: TextConfig = field(default_factory=TextConfig)
     projection: int = 256
-    tasks: tuple[Task, ...] = TASKS
+    tasks: tuple[Task, ...] = PRETRAINED
 
     @property
-    def modes(self) -> tuple[Literal["encoder", "decoder"], ...]:
+    def modes(self) -> tuple[Mode, ...]:
         """Which self-attentions the text transformer has."""
-        encoder: tuple[Literal["encoder"], ...] = ("encoder",) if {"match", "embed"} & set(self.tasks) else ()
-        decoder: tuple[Literal["decoder"], ...] = ("decoder",) if "caption" in self.tasks else ()
+        encoder: tuple[Mode, ...] = ("encoder",) if {"match", "embed", "answer"} & set(self.tasks) else ()
+        decoder: tuple[Mode, ...] = ("decoder",) if "caption" in self.tasks else ()
         return (*encoder, *decoder)
 
     def require(self, task: Task) -> None:
@@ -98,7 +101,7 @@ class ModelConfig:
     @property
     def grounded(self) -> bool:
         """Whether the text transformer looks at pictures."""
-        return bool({"caption", "match"} & set(self.tasks))
+        return bool({"caption", "match", "answer"} & set(self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
         """What config.json holds."""
@@ -114,7 +117,7 @@ class ModelConfig:
             extra = set(values) - {"model_type", "vision", "text", "projection", "tasks"}
             if extra:
                 raise TypeError(f"unknown keys {sorted(extra)}")
-            tasks = tuple(values.get("tasks", TASKS))
+            tasks = tuple(values.get("tasks", PRETRAINED))
             if unknown := [task for task in tasks if task not in TASKS]:
                 raise ValueError(f"unknown tasks {unknown}")
             return cls(VisionConfig(**vision), TextConfig(**values["text"]), int(values["projection"]), tasks)
@@ -166,14 +169,32 @@ def mobilenet_v2_layers() -> tuple[ConvLayer, ...]:
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a model by name, those that none of its tasks needs left out. Linear weights are [out, in],
     convolutions [out, in / groups, k, k]."""
-    vision, text, shapes = config.vision, config.text, dict[str, tuple[int, ...]]()
+    vision, text, shapes = config.vision, config.text, _Shapes()
+    _vision_shapes(shapes, vision)
+    _text_shapes(shapes, "text", text, config.modes, vision.width if config.grounded else 0)
+    if "caption" in config.tasks:
+        _head_shapes(shapes, "lm", text)
+    if "answer" in config.tasks:
+        _text_shapes(shapes, "answer", text, ("decoder",), text.width)
+        _head_shapes(shapes, "answer_lm", text)
+    if "embed" in config.tasks:
+        shapes.linear("itc.image", vision.width, config.projection)
+        shapes.linear("itc.text", text.width, config.projection)
+        shapes["itc.temperature"] = ()
+    if "match" in config.tasks:
+        shapes.linear("itm", text.width, 2)
+    return shapes
 
-    def linear(name: str, inputs: int, outputs: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
 
-    def norm(name: str, width: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (width,), (width,)
+class _Shapes(dict[str, tuple[int, ...]]):
+    def linear(self, name: str, inputs: int, outputs: int) -> None:
+        self[f"{name}.weight"], self[f"{name}.bias"] = (outputs, inputs), (outputs,)
 
+    def norm(self, name: str, width: int) -> None:
+        self[f"{name}.weight"], self[f"{name}.bias"] = (width,), (width,)
+
+
+def _vision_shapes(shapes: _Shapes, vision: VisionConfig) -> None:
     if vision.kind == "vit":
         shapes["vision.patch.weight"] = (vision.width, 3, vision.patch_size, vision.patch_size)
         shapes["vision.patch.bias"] = (vision.width,)
@@ -182,44 +203,42 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             name = f"vision.backbone.{layer.index}"
             shapes[f"{name}.weight"] = (layer.outputs, layer.inputs // layer.groups, layer.kernel, layer.kernel)
             shapes[f"{name}.bias"] = (layer.outputs,)
-        linear("vision.bridge", 1280, vision.width)
+        shapes.linear("vision.bridge", 1280, vision.width)
     shapes["vision.class_token"] = (vision.width,)
     shapes["vision.positions"] = (vision.tokens, vision.width)
     for index in range(vision.layers):
         block = f"vision.blocks.{index}"
-        norm(f"{block}.norm1", vision.width)
-        linear(f"{block}.attention.qkv", vision.width, 3 * vision.width)
-        linear(f"{block}.attention.out", vision.width, vision.width)
-        norm(f"{block}.norm2", vision.width)
-        linear(f"{block}.mlp.up", vision.width, vision.mlp_width)
-        linear(f"{block}.mlp.down", vision.mlp_width, vision.width)
-    norm("vision.norm", vision.width)
+        shapes.norm(f"{block}.norm1", vision.width)
+        shapes.linear(f"{block}.attention.qkv", vision.width, 3 * vision.width)
+        shapes.linear(f"{block}.attention.out", vision.width, vision.width)
+        shapes.norm(f"{block}.norm2", vision.width)
+        shapes.linear(f"{block}.mlp.up", vision.width, vision.mlp_width)
+        shapes.linear(f"{block}.mlp.down", vision.mlp_width, vision.width)
+    shapes.norm("vision.norm", vision.width)
 
-    shapes["text.tokens.weight"] = (text.vocab_size, text.width)
-    shapes["text.positions.weight"] = (text.max_positions, text.width)
-    norm("text.norm", text.width)
+
+def _text_shapes(shapes: _Shapes, prefix: str, text: TextConfig, modes: tuple[Mode, ...], looked_at: int) -> None:
+    """looked_at: width of the states that the cross-attention reads; 0 for none."""
+    shapes[f"{prefix}.tokens.weight"] = (text.vocab_size, text.width)
+    shapes[f"{prefix}.positions.weight"] = (text.max_positions, text.width)
+    shapes.norm(f"{prefix}.norm", text.width)
     for index in range(text.layers):
-        block = f"text.blocks.{index}"
-        for mode in config.modes:
-            linear(f"{block}.{mode}_attention.qkv", text.width, 3 * text.width)
-            linear(f"{block}.{mode}_attention.out", text.width, text.width)
-            norm(f"{block}.{mode}_attention.norm", text.width)
-        if config.grounded:
-            linear(f"{block}.cross_attention.query", text.width, text.width)
-            linear(f"{block}.cross_attention.key_value", vision.width, 2 * text.width)
-            linear(f"{block}.cross_attention.out", text.width, text.width)
-            norm(f"{block}.cross_attention.norm", text.width)
-        linear(f"{block}.mlp.up", text.width, text.mlp_width)
-        linear(f"{block}.mlp.down", text.mlp_width, text.width)
-        norm(f"{block}.mlp.norm", text.width)
-    if "caption" in config.tasks:
-        linear("lm.dense", text.width, text.width)
-        norm("lm.norm", text.width)
-        shapes["lm.bias"] = (text.vocab_size,)
-    if "embed" in config.tasks:
-        linear("itc.image", vision.width, config.projection)
-        linear("itc.text", text.width, config.projection)
-        shapes["itc.temperature"] = ()
-    if "match" in config.tasks:
-        linear("itm", text.width, 2)
-    return shapes
+        block = f"{prefix}.blocks.{index}"
+        for mode in modes:
+            shapes.linear(f"{block}.{mode}_attention.qkv", text.width, 3 * text.width)
+            shapes.linear(f"{block}.{mode}_attention.out", text.width, text.width)
+            shapes.norm(f"{block}.{mode}_attention.norm", text.width)
+        if looked_at:
+            shapes.linear(f"{block}.cross_attention.query", text.width, text.width)
+            shapes.linear(f"{block}.cross_attention.key_value", looked_at, 2 * text.width)
+            shapes.linear(f"{block}.cross_attention.out", text.width, text.width)
+            shapes.norm(f"{block}.cross_attention.norm", text.width)
+        shapes.linear(f"{block}.mlp.up", text.width, text.mlp_width)
+        shapes.linear(f"{block}.mlp.down", text.mlp_width, text.width)
+        shapes.norm(f"{block}.mlp.norm", text.width)
+
+
+def _head_shapes(shapes: _Shapes, name: str, text: TextConfig) -> None:
+    shapes.linear(f"{name}.dense", text.width, text.width)
+    shapes.norm(f"{name}.norm", text.width)
+    shapes[f"{name}.bias"] = (text.vocab_size,)

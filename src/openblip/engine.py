@@ -27,8 +27,14 @@ class ImageStates(Protocol):
         ...
 
 
+class QuestionStates(Protocol):
+    """What an engine keeps of a batch of questions, each read with its picture before it (opaque)."""
+
+    def __len__(self) -> int: ...
+
+
 class Decode(Protocol):
-    """One running decode of a batch of pictures with `beams` rows each."""
+    """One running decode of a batch of pictures, or questions, with `beams` rows each."""
 
     def step(self, tokens: Ints, parents: Ints) -> Floats:
         """Feed one token to every row and return the logits of the next.
@@ -71,13 +77,21 @@ class Engine(Protocol):
         """
         ...
 
+    def encode_questions(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> QuestionStates:
+        """Read each question with its picture before it, once, whatever is answered afterwards.
+
+        picture: [rows], which picture each question is about; tokens: [rows, length], starting with [ENC],
+        right-padded; lengths: [rows]. Padding is never looked at.
+        """
+        ...
+
     def decode(
-        self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
+        self, states: ImageStates | QuestionStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
     ) -> tuple[Decode, Floats]:
         """Start a decode: feeds the prompts and returns it with the first logits [pictures, vocabulary].
 
-        prompts: [pictures, length], starting with [DEC], right-padded; lengths: [pictures]. Prompts of unequal length
-        share the batch. Every beam of a picture starts as a copy of its prompt. max_length: longest sequence that will
-        be fed.
+        states: of pictures, to be captioned, or of questions, to be answered. prompts: [pictures, length], starting
+        with [DEC], right-padded; lengths: [pictures]. Prompts of unequal length share the batch. Every beam of a
+        picture starts as a copy of its prompt. max_length: longest sequence that will be fed.
         """
         ...

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from math import exp
 from pathlib import Path
@@ -21,12 +21,13 @@ import numpy as np
 from PIL import Image
 
 from openblip.config import ModelConfig
-from openblip.engine import Engine, Floats
+from openblip.engine import Engine, Floats, QuestionStates
 from openblip.errors import CheckpointError, InputError, OpenBlipError, OptionError
 from openblip.image import DEFAULT_LIMITS, ImageLimits, ImageSource, load_image, preprocess
+from openblip.ranking import rank
 from openblip.search import Hypothesis, check_room, generate
 from openblip.text import Tokenizer
-from openblip.types import Caption, GenerateOptions, Match, Timing
+from openblip.types import Answer, Caption, GenerateOptions, Match, Timing
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 EngineName = Literal["openvino", "torch"]
 
 _DEFAULT_OPTIONS = GenerateOptions()
+_ANSWER_OPTIONS = GenerateOptions(max_length=10, min_length=1)  # of BLIP's VQA evaluation
+RANKED = 128
+"""Given answers whose whole likelihood is computed, the likeliest by their first word."""
+_SHOWN = 5
 _MAX_PICTURES, _MAX_ROWS, _MAX_STATE_BYTES = 32, 128, 2**28  # of one engine call
 # Compiled graphs hold the weights once more: worth the disk for a small model that starts often.
 _MAX_KEPT_BYTES = 2**27
@@ -195,6 +200,48 @@ class Blip:
         self.timing = clock.timing()
         return [matches[row] for row in range(len(pairs))]
 
+    def answer(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        questions: str | Sequence[str],
+        options: GenerateOptions | None = None,
+        answers: Sequence[str] | None = None,
+    ) -> list[Answer]:
+        """Answers to questions: pairs in order, or one of either with many of the other. Each picture is encoded once.
+
+        options: of the search; its beams give the runners-up (the default: 3 beams, at most 10 tokens). answers: the
+        only ones allowed; each question gets the likeliest, by its whole likelihood among the RANKED likeliest by first
+        word. A question longer than the model's positions is cut.
+        """
+        self.config.require("answer")
+        sources, asked = _as_list(images), [questions] if isinstance(questions, str) else list(questions)
+        options = _ANSWER_OPTIONS if options is None else options
+        candidates = None if answers is None else self._answer_ids(answers)
+        together = _MAX_ROWS // (options.num_beams if candidates is None else min(RANKED, len(candidates)))
+        pairs, clock, found = _pair_up(len(sources), len(asked)), _Clock(), dict[int, Answer]()
+        done = 0
+        for batch in self._batches(sources, _pictures_a_call(self.config, None), clock):
+            pixels = _pixels_or_raise(batch)
+            with clock.measure("encode_s"):
+                states = self.engine.encode_images(pixels)
+            rows = [row for row, (picture, _) in enumerate(pairs) if done <= picture < done + len(pixels)]
+            for start in range(0, len(rows), max(1, together)):
+                chosen = rows[start : start + max(1, together)]
+                picture = np.array([pairs[row][0] - done for row in chosen], np.int64)
+                texts = [asked[pairs[row][1]] for row in chosen]
+                grounded = self.tokenizer.encode_grounded(texts, self.config.text.max_positions)
+                with clock.measure("encode_s"):
+                    read = self.engine.encode_questions(states, picture, grounded.tokens, grounded.lengths)
+                with clock.measure("search_s"):
+                    best = self._answers(read, options, answers, candidates)
+                for row, text, ranked in zip(chosen, texts, best, strict=True):
+                    (first, score), *others = ranked
+                    runners_up = tuple((other, exp(value)) for other, value in others)
+                    found[row] = Answer(text, first, score, exp(score), runners_up, self.name)
+            done += len(pixels)
+        self.timing = clock.timing()
+        return [found[row] for row in range(len(pairs))]
+
     def embed_images(self, images: ImageSource | Sequence[ImageSource]) -> Floats:
         """Unit vectors [pictures, projection]; their products with those of texts are the similarities of `match`."""
         self.config.require("embed")
@@ -215,6 +262,31 @@ class Blip:
             vectors = self._text_vectors([texts] if isinstance(texts, str) else list(texts))
         self.timing = clock.timing()
         return vectors
+
+    def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
+        """What stands behind [DEC], [SEP] included."""
+        if not answers:
+            raise InputError(
+                "no answers to choose from: give at least one, or none at all to let the model write its own"
+            )
+        return [[*self.tokenizer.caption_prompt(answer)[1:], self.tokenizer.sep_id] for answer in answers]
+
+    def _answers(
+        self,
+        read: QuestionStates,
+        options: GenerateOptions,
+        answers: Sequence[str] | None,
+        candidates: list[list[int]] | None,
+    ) -> list[list[tuple[str, float]]]:
+        """For each question the answers and their log-probabilities, best first."""
+        if answers is not None and candidates is not None:
+            ranked = rank(self.engine, read, candidates, RANKED)
+            return [[(answers[each.index], each.log_probability) for each in row[:_SHOWN]] for row in ranked]
+        wanted = options if options.sample else replace(options, num_return=options.num_beams)
+        start = np.full((len(read), 1), self.tokenizer.dec_id, np.int64)
+        seeds = list(range(len(read))) if options.sample else None
+        hypotheses = generate(self.engine, read, start, np.ones(len(read), np.int64), wanted, seeds)
+        return [[(self.tokenizer.decode(each.tokens), each.log_probability) for each in row] for row in hypotheses]
 
     def _encode_prompts(self, prompts: Sequence[str], options: GenerateOptions) -> list[list[int]]:
         ids = [self.tokenizer.caption_prompt(prompt) for prompt in prompts]

@@ -5,7 +5,8 @@ and joined here. Strict: what is missing, misshapen or surplus is an error that 
 Surplus are not: momentum copies, queues and position numbers, and copies of a tied tensor that equal it.
 
 Which task a checkpoint is for shows in its tensors: "caption" has a text decoder, "match" and "embed" a text encoder
-with the ITM and ITC heads, a pre-trained one has all of it, its encoder and decoder sharing all but self-attention.
+with the ITM and ITC heads, a pre-trained one has all of it, its encoder and decoder sharing all but self-attention;
+"answer" has a text encoder and a decoder that share nothing, and no heads.
 Knows numpy only.
 """
 
@@ -39,6 +40,7 @@ _IGNORED = re.compile(
 _ARCHITECTURES: dict[str, tuple[Task, ...]] = {
     "BlipForConditionalGeneration": ("caption",),
     "BlipForImageTextRetrieval": ("match", "embed"),
+    "BlipForQuestionAnswering": ("answer",),
 }
 _HEAD_WIDTH = 64  # of every published BLIP
 
@@ -145,9 +147,9 @@ def to_published(tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig
                     if name == "vision.class_token"
                     else (piece[None] if name == "vision.positions" else piece)
                 )
-    if "caption" in config.tasks:
-        result["text_decoder.cls.predictions.decoder.weight"] = tensors["text.tokens.weight"]
-        result["text_decoder.cls.predictions.decoder.bias"] = tensors["lm.bias"]
+    if writer := _writer(config):
+        result["text_decoder.cls.predictions.decoder.weight"] = tensors[f"{writer}.tokens.weight"]
+        result["text_decoder.cls.predictions.decoder.bias"] = result["text_decoder.cls.predictions.bias"]
     return result
 
 
@@ -165,37 +167,51 @@ def _homes(config: ModelConfig, style: Style) -> dict[str, Homes]:
         for ours, theirs in names.parts.items():
             put(f"vision.blocks.{index}.{ours}", f"{names.block}.{index}.{theirs}")
     put("vision.norm", names.norm)
-    for mode in config.modes:
-        for ours, parts, kinds in _stack(config, mode, _STACKS[mode]):
-            put(ours, *parts, kinds=kinds)
-    if "caption" in config.tasks:
-        head = "text_decoder.cls.predictions"
-        put("lm.dense", f"{head}.transform.dense")
-        put("lm.norm", f"{head}.transform.LayerNorm")
-        put("lm", head, kinds=("bias",))
+    for ours, parts, kinds in _stacks(config):
+        put(ours, *parts, kinds=kinds)
+    if _writer(config):
+        head, own = "text_decoder.cls.predictions", "answer_lm" if "answer" in config.tasks else "lm"
+        put(f"{own}.dense", f"{head}.transform.dense")
+        put(f"{own}.norm", f"{head}.transform.LayerNorm")
+        put(own, head, kinds=("bias",))
     if "embed" in config.tasks:
         put("itc.image", "vision_proj")
         put("itc.text", "text_proj")
-        if style == "salesforce":
-            homes["itc.temperature"] = [("temp",)]
+    if "embed" in config.tasks and style == "salesforce":
+        homes["itc.temperature"] = [("temp",)]
     if "match" in config.tasks:
         put("itm", "itm_head")
     return homes
 
 
-def _stack(config: ModelConfig, mode: str, prefix: str) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+def _writer(config: ModelConfig) -> str | None:
+    """Our stack that is the published text decoder: of captions or, where the checkpoint is for those, of answers."""
+    return "answer" if "answer" in config.tasks else "text" if "caption" in config.tasks else None
+
+
+def _stacks(config: ModelConfig) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """All BERT stacks, see `_stack`."""
+    for mode in config.modes:
+        yield from _stack(config, "text", mode, _STACKS[mode], config.grounded)
+    if "answer" in config.tasks:
+        yield from _stack(config, "answer", "decoder", _STACKS["decoder"], True)
+
+
+def _stack(
+    config: ModelConfig, own_prefix: str, mode: str, prefix: str, grounded: bool
+) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """One BERT stack: (ours, theirs, kinds of parameter)."""
     both = ("weight", "bias")
     for ours, theirs in (("tokens", "word_embeddings"), ("positions", "position_embeddings")):
-        yield f"text.{ours}", (f"{prefix}.embeddings.{theirs}",), ("weight",)
-    yield "text.norm", (f"{prefix}.embeddings.LayerNorm",), both
+        yield f"{own_prefix}.{ours}", (f"{prefix}.embeddings.{theirs}",), ("weight",)
+    yield f"{own_prefix}.norm", (f"{prefix}.embeddings.LayerNorm",), both
     for index in range(config.text.layers):
-        block, layer = f"text.blocks.{index}", f"{prefix}.encoder.layer.{index}"
+        block, layer = f"{own_prefix}.blocks.{index}", f"{prefix}.encoder.layer.{index}"
         own, cross = f"{layer}.attention", f"{layer}.crossattention"
         yield f"{block}.{mode}_attention.qkv", tuple(f"{own}.self.{part}" for part in ("query", "key", "value")), both
         yield f"{block}.{mode}_attention.out", (f"{own}.output.dense",), both
         yield f"{block}.{mode}_attention.norm", (f"{own}.output.LayerNorm",), both
-        if config.grounded:
+        if grounded:
             yield f"{block}.cross_attention.query", (f"{cross}.self.query",), both
             yield f"{block}.cross_attention.key_value", (f"{cross}.self.key", f"{cross}.self.value"), both
             yield f"{block}.cross_attention.out", (f"{cross}.output.dense",), both
@@ -285,12 +301,14 @@ def config_from_salesforce(tensors: Mapping[str, NDArray[np.float32]], where: st
         if any(name.startswith(f"{prefix}.") for name in tensors)
         for task in given
     )
-    if not tasks or (tasks == ("caption",) and any(name.startswith("text_encoder.") for name in tensors)):
+    if tasks == ("caption",) and any(name.startswith("text_encoder.") for name in tensors):
+        tasks = ("answer",)
+    if not tasks:
         raise CheckpointError(
-            f"{where} is neither a captioning, a retrieval nor a pre-trained checkpoint of salesforce/BLIP: no other "
-            "can be loaded in this version"
+            f"{where} is not a captioning, question answering, retrieval or pre-trained checkpoint of salesforce/BLIP: "
+            "no other can be loaded"
         )
-    stack = _STACKS["decoder" if "caption" in tasks else "encoder"]
+    stack = _STACKS["encoder" if "caption" not in tasks else "decoder"]
     try:
         width, _, patch, _ = tensors["visual_encoder.patch_embed.proj.weight"].shape
         grid = isqrt(tensors["visual_encoder.pos_embed"].shape[1] - 1)

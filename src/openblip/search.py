@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openblip.engine import Decode, Engine, Floats, ImageStates, Ints
+from openblip.engine import Decode, Engine, Floats, ImageStates, Ints, QuestionStates
 from openblip.errors import ModelError, OptionError
 from openblip.types import GenerateOptions
 
@@ -56,13 +56,14 @@ class Hypothesis:
 
 def generate(
     engine: Engine,
-    images: ImageStates,
+    states: ImageStates | QuestionStates,
     prompts: Ints,
     lengths: Ints,
     options: GenerateOptions,
     seeds: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
-    """`options.num_return` texts for each picture: best first from a beam search, in order of draw when sampling.
+    """`options.num_return` texts for each picture, or question: best first from a beam search, in order of draw when
+    sampling.
 
     prompts: [pictures, length], starting with [DEC], right-padded; lengths: [pictures].
     seeds: one a picture, mixed with options.seed when sampling, so that unlike pictures draw unlike numbers.
@@ -73,7 +74,7 @@ def generate(
         return []
     check_room(lengths, options, engine.config.text.max_positions)
     rows = options.num_return if options.sample else options.num_beams
-    decode, first = engine.decode(images, prompts, lengths, rows, options.max_length - 1)
+    decode, first = engine.decode(states, prompts, lengths, rows, options.max_length - 1)
     sep = engine.config.text.sep_id
     if rows > 1 and not options.sample:
         return _beam_search(decode, first, prompts, lengths, options, sep)
@@ -101,12 +102,12 @@ def top_k(values: Floats, k: int) -> Ints:
     found = np.take_along_axis(values, np.minimum(ids, size - 1), axis=1)
     found[ids >= size] = -np.inf
     best = np.argpartition(found, found.shape[1] - k, axis=1)[:, found.shape[1] - k :]
-    ids, found = _pick(ids, best), _pick(found, best)
+    ids, found = pick(ids, best), pick(found, best)
     order = np.lexsort((ids, -found), axis=1)
-    return _pick(ids, order).astype(np.int64, copy=False)
+    return pick(ids, order).astype(np.int64, copy=False)
 
 
-def _pick(values: NDArray[Any], ids: Ints) -> NDArray[Any]:
+def pick(values: NDArray[Any], ids: Ints) -> NDArray[Any]:
     """values[row, ids[row]] for every row; `take_along_axis` does the same in four times the time for few rows."""
     return values[np.arange(len(values))[:, None], ids]
 
@@ -123,7 +124,7 @@ def check_room(lengths: Ints, options: GenerateOptions, positions: int) -> None:
         )
 
 
-def _log_normaliser(logits: Floats) -> Floats:
+def log_normaliser(logits: Floats) -> Floats:
     """Log of the sum of the exponentials. [rows, vocabulary] -> [rows, 1]."""
     peak = logits.max(axis=1, keepdims=True)
     powers = logits - peak
@@ -236,15 +237,15 @@ def _best_continuations(logits: Floats, open_: _Beams, living: _Prompts, wanted:
     """logits: [pictures, rows, vocabulary], rows being 1 in the first step and the beams afterwards."""
     pictures, rows, vocabulary = logits.shape
     flat = np.ascontiguousarray(logits.reshape(pictures * rows, vocabulary), dtype=np.float32)
-    normaliser = _log_normaliser(flat)
+    normaliser = log_normaliser(flat)
     if living.options.repetition_penalty == 1.0:
         values, shift = flat, normaliser
     else:
         values, shift = living.penalised(flat - normaliser, open_.tokens), np.zeros_like(normaliser)
     # One more than wanted: a forbidden [SEP] may be among them.
     ids = top_k(values, min(wanted + 1, vocabulary))
-    gains = _pick(values, ids) - shift
-    own = np.minimum(_pick(flat, ids) - normaliser, 0)  # rounding may leave a little above
+    gains = pick(values, ids) - shift
+    own = np.minimum(pick(flat, ids) - normaliser, 0)  # rounding may leave a little above
     forbidden = np.repeat(living.sep_forbidden(open_.tokens.shape[2]), rows)[:, None]
     gains[forbidden & (ids == sep)] = -np.inf
 
@@ -252,13 +253,13 @@ def _best_continuations(logits: Floats, open_: _Beams, living: _Prompts, wanted:
     order = np.argsort(-scores, axis=1, kind="stable")[:, :wanted]
     if order.shape[1] < wanted:  # a vocabulary smaller than the candidates: fill up with dead ones
         order = np.pad(order, ((0, 0), (0, wanted - order.shape[1])), constant_values=-1)
-    chosen = _pick(scores, order)
+    chosen = pick(scores, order)
     chosen[order < 0] = -np.inf
     return _Candidates(
         scores=chosen,
         parents=np.maximum(order, 0) // ids.shape[1],
-        tokens=_pick(ids.reshape(pictures, -1), order),
-        own=_pick(own.reshape(pictures, -1), order),
+        tokens=pick(ids.reshape(pictures, -1), order),
+        own=pick(own.reshape(pictures, -1), order),
     )
 
 
@@ -329,7 +330,7 @@ def _row_search(
             values = values.copy() if values is flat else values
             values[forbidden, sep] = -np.inf
         chosen = choose(values, alive, generated - 1)[:, None]
-        probability = np.minimum(_pick(flat, chosen) - _log_normaliser(flat), 0)
+        probability = np.minimum(pick(flat, chosen) - log_normaliser(flat), 0)
         tokens = np.concatenate([tokens, chosen.reshape(-1, rows, 1)], axis=2)
         own = np.concatenate([own, probability.reshape(-1, rows, 1)], axis=2)
 
@@ -377,7 +378,7 @@ class _NucleusChoice:
     def __call__(self, values: Floats, alive: Ints, step: int) -> Ints:
         """values: [pictures * returns, vocabulary], -inf where a token is forbidden. Returns [pictures * returns]."""
         scaled = values / np.float32(self._options.temperature)
-        scaled -= _log_normaliser(scaled)
+        scaled -= log_normaliser(scaled)
         uniforms = self._uniforms[alive, :, step].reshape(-1)
         chosen = np.zeros(len(scaled), np.int64)
         vocabulary = scaled.shape[1]
@@ -385,7 +386,7 @@ class _NucleusChoice:
         for k in (*_NUCLEUS_LOOKS, vocabulary):
             rows = scaled[waiting] if len(waiting) < len(scaled) else scaled
             ids = top_k(rows, k) if k < vocabulary else np.argsort(-rows, axis=1)
-            mass = np.cumsum(np.exp(_pick(rows, ids).astype(np.float64)), axis=1)
+            mass = np.cumsum(np.exp(pick(rows, ids).astype(np.float64)), axis=1)
             whole = (mass[:, -1] >= self._options.top_p) | (k >= vocabulary)
             chosen[waiting[whole]] = self._draw(ids[whole], mass[whole], uniforms[waiting[whole]])
             waiting = waiting[~whole]

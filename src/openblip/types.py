@@ -80,6 +80,26 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question about a picture.
+
+    log_probability: of the whole answer, [SEP] included (natural log); probability: its exponential, in [0, 1].
+    others: the runners-up and their probabilities, likeliest first.
+    """
+
+    question: str
+    text: str
+    log_probability: float
+    probability: float
+    others: tuple[tuple[str, float], ...]
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """How well a text describes a picture.
 

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 from openblip.checkpoint import Checkpoint, load_checkpoint
 from openblip.engine import Engine
 from openblip.engines import load_engine
+from openblip.ranking import Ranked, rank
 from openblip.search import generate
 from openblip.types import GenerateOptions
 from tiny import TINY_VOCABULARY
@@ -31,9 +32,11 @@ CLOSE = {"rtol": 0.0, "atol": 1e-4}
 
 def published(name: str, folder: Path) -> tuple[Any, Checkpoint]:
     """A random model of transformers, saved by it, and the folder as we load it."""
+    # transformers builds the answer decoder for states as wide as the picture's: it runs only where the widths agree.
+    width = 48 if name == "BlipForQuestionAnswering" else 64
     config = transformers.BlipConfig(
         vision_config={
-            "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "hidden_size": width, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2,
             "image_size": SIZE, "patch_size": 8,
         },
         text_config={
@@ -69,6 +72,11 @@ def captioner(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Checkpoint
 @pytest.fixture(scope="module")
 def matcher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Checkpoint]:
     return published("BlipForImageTextRetrieval", tmp_path_factory.mktemp("matcher"))
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Checkpoint]:
+    return published("BlipForQuestionAnswering", tmp_path_factory.mktemp("answerer"))
 
 
 @pytest.fixture(params=["openvino", "torch"])
@@ -134,3 +142,58 @@ def test_other_image_sizes(captioner: tuple[Any, Checkpoint]) -> None:
     expected = model.vision_model(pixels, interpolate_pos_encoding=True).last_hidden_state.numpy()
     engine: Any = engine_of("torch", load_checkpoint(checkpoint.weights.parent, image_size=48))
     assert_allclose(engine.encode_images(pixels.numpy()).states.numpy(), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@torch.no_grad()
+def test_answers(answerer: tuple[Any, Checkpoint], name: str, beams: int) -> None:
+    """transformers lets the decoder look at a question's padding, so it is asked one question at a time."""
+    model, checkpoint = answerer
+    engine, pixels = engine_of(name, checkpoint), pictures(3)
+    tokens = np.array(
+        [[CLS, 7, 9, SEP, 0, 0], [CLS, 12, 8, 6, 30, SEP], [CLS, 20, SEP, 0, 0, 0], [CLS, 15, 40, 9, SEP, 0]]
+    )
+    lengths, picture = np.array([4, 6, 3, 5]), np.array([0, 0, 1, 2])
+    questions = engine.encode_questions(engine.encode_images(pixels.numpy()), picture, tokens, lengths)
+    options = GenerateOptions(num_beams=beams, max_length=10, min_length=0)
+    found = generate(engine, questions, np.full((4, 1), DEC), np.ones(4, np.int64), options)
+    texts = []
+    for row, (index, length) in enumerate(zip(picture, lengths, strict=True)):
+        expected = model.generate(
+            input_ids=torch.from_numpy(tokens[row : row + 1, :length]), pixel_values=pixels[index : index + 1],
+            attention_mask=torch.ones(1, length, dtype=torch.long),
+            num_beams=beams, do_sample=False, max_length=10, min_length=0,
+        )[0, 1:].tolist()  # fmt: skip
+        ended = expected[: expected.index(SEP) + 1] if SEP in expected else expected
+        assert list(found[row][0].tokens) == ended
+        texts.append(tuple(ended))
+    assert len(set(texts)) > 1
+
+
+@torch.no_grad()
+def test_ranked_answers(answerer: tuple[Any, Checkpoint], name: str) -> None:
+    model, checkpoint = answerer
+    engine, pixels = engine_of(name, checkpoint), pictures(1)
+    question = np.array([[CLS, 7, 9, SEP]])
+    states = engine.encode_questions(engine.encode_images(pixels.numpy()), np.array([0]), question, np.array([4]))
+    candidates = [[10, SEP], [11, 12, 13, SEP], [14, 15, SEP], [10, 20, SEP], [33, SEP]]
+    seen = model.vision_model(pixels).last_hidden_state
+    read = model.text_encoder(
+        torch.from_numpy(question), encoder_hidden_states=seen, attention_mask=torch.ones(1, 4, dtype=torch.long)
+    ).last_hidden_state
+    expected = []
+    for candidate in candidates:
+        fed = torch.tensor([[DEC, *candidate[:-1]]])
+        logits = model.text_decoder(input_ids=fed, encoder_hidden_states=read).logits.log_softmax(dim=-1)
+        expected.append(logits[0, torch.arange(len(candidate)), torch.tensor(candidate)].sum().item())
+    [ranked] = rank(engine, states, candidates, keep=5)
+    assert [each.index for each in ranked] == sorted(range(5), key=lambda index: -expected[index])
+    assert_allclose([each.log_probability for each in ranked], sorted(expected, reverse=True), **CLOSE)
+    [few] = rank(engine, states, candidates, keep=2)
+    likeliest = sorted(range(5), key=lambda index: -ranked_first(ranked, index))[:2]
+    assert {each.index for each in few} == set(likeliest)
+
+
+def ranked_first(ranked: list[Ranked], index: int) -> float:
+    """The log-probability of a candidate's first token."""
+    return next(each.log_probabilities[0] for each in ranked if each.index == index)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,14 +20,14 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from openblip.config import ModelConfig, TextConfig
-from openblip.engine import Floats, ImageStates, Ints
+from openblip.engine import Floats, ImageStates, Ints, QuestionStates
 from openblip.engines.openvino.compile import Compiler, checked_precision, checked_threads, has_bfloat16
 from openblip.engines.openvino.graph import Graphs, graphs_revision
 from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
 from openblip.engines.tree import Fed, TokenTree
 from openblip.errors import ModelError
 
-GraphName = Literal["image_encoder", "decoder", "text_encoder", "matcher"]
+GraphName = Literal["image_encoder", "decoder", "text_encoder", "matcher", "question_encoder", "answer_decoder"]
 Border = NDArray[np.float32] | NDArray[np.uint16]
 """What crosses between graphs: float32, or the bits of bfloat16, which numpy has no type for."""
 
@@ -57,11 +57,31 @@ class OpenVinoImageStates:
         return OpenVinoImageStates(self.states[indices], tuple(array[indices] for array in self.keys_values), embedding)
 
 
-class OpenVinoDecode:
-    """One running decode; see `engine.Decode`. Owns its infer request, so decodes may run in different threads."""
+@dataclass(frozen=True)
+class OpenVinoQuestionStates:
+    """Questions as the answer decoder sees them. keys_values: keys [R, H, D, L] and values [R, H, L, D] of layer 0,
+    then of layer 1, and so on; mask: [R, 1, 1, L], 0 at the questions' own tokens and very negative elsewhere."""
 
-    def __init__(self, request: ov.InferRequest, text: TextConfig, images: tuple[Border, ...], tree: TokenTree) -> None:
-        self._request, self._text, self._images, self._tree = request, text, images, tree
+    keys_values: tuple[Border, ...]
+    mask: Floats
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+
+class OpenVinoDecode:
+    """One running decode; see `engine.Decode`. P: pictures, or questions. Owns its infer request, so decodes may run in
+    different threads."""
+
+    def __init__(
+        self,
+        request: ov.InferRequest,
+        text: TextConfig,
+        states: OpenVinoImageStates | OpenVinoQuestionStates,
+        tree: TokenTree,
+    ) -> None:
+        self._request, self._text, self._images, self._tree = request, text, states.keys_values, tree
+        self._mask = states.mask if isinstance(states, OpenVinoQuestionStates) else None
         self._used = 0
         self._cache: tuple[Border, ...] = ()
         self._allocate(_SLOT_BLOCK)
@@ -83,6 +103,7 @@ class OpenVinoDecode:
         if places is not None:
             self._images = tuple(array[places] for array in self._images)
             self._cache = tuple(array[places] for array in self._cache)
+            self._mask = None if self._mask is None else self._mask[places]
             self._bind()
 
     def _run(self, fed: Fed, read: Ints) -> Floats:
@@ -124,6 +145,8 @@ class OpenVinoDecode:
             pair = slice(2 * layer, 2 * layer + 2)
             for place, array in enumerate((*self._images[pair], *self._cache[pair])):
                 self._request.set_input_tensor(4 + 4 * layer + place, _tensor(array))
+        if self._mask is not None:
+            self._request.set_input_tensor(4 + 4 * self._text.layers, _tensor(self._mask))
 
 
 class OpenVinoEngine:
@@ -146,15 +169,19 @@ class OpenVinoEngine:
         self.config = config
         self.precision = checked_precision(precision)
         self.threads = checked_threads(threads)
-        bfloat16 = self.precision != "f32" and has_bfloat16()
-        graphs = Graphs(config, tensors, bfloat16=bfloat16, int8=self.precision == "int8")
+        self._bfloat16 = self.precision != "f32" and has_bfloat16()
+        graphs = Graphs(config, tensors, bfloat16=self._bfloat16, int8=self.precision == "int8")
         self._writers: dict[GraphName, Callable[[], ov.Model]] = {
             "image_encoder": graphs.image_encoder,
             "decoder": graphs.decoder,
             "text_encoder": graphs.text_encoder,
             "matcher": graphs.matcher,
+            "question_encoder": graphs.question_encoder,
+            "answer_decoder": graphs.answer_decoder,
         }
-        self._idle_decoders: deque[ov.InferRequest] = deque(maxlen=_IDLE_DECODERS)
+        self._idle_decoders: dict[GraphName, deque[ov.InferRequest]] = {
+            name: deque(maxlen=_IDLE_DECODERS) for name in ("decoder", "answer_decoder")
+        }
         key = repr((config, self.precision, revision, graphs_revision()))
         self._compiler = Compiler(self.precision, self.threads, cache_dir if revision is not None else None, key)
 
@@ -198,48 +225,83 @@ class OpenVinoEngine:
         self.config.require("match")
         check_text_lengths(lengths, self.config.text)
         result = np.empty((len(tokens), 2), np.float32)
-        request, own = self._request("matcher"), _own(images)
+        for rows, outputs in self._read_with_images("matcher", images, picture, tokens, lengths):
+            result[rows] = outputs[0]
+        return result
+
+    def encode_questions(
+        self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints
+    ) -> OpenVinoQuestionStates:
+        """picture: [R]; tokens: [R, L], starting with [ENC], right-padded. Rows are grouped as in `match`."""
+        self.config.require("answer")
+        check_text_lengths(lengths, self.config.text)
+        questions, width = len(tokens), self._text_width(lengths)
+        heads, head_width = self.config.text.heads, self.config.text.width // self.config.text.heads
+        shapes = ((questions, heads, head_width, width), (questions, heads, width, head_width))
+        # Zeros, not garbage: a hidden place has weight 0, and 0 times NaN is NaN.
+        kind: np.dtype[Any] = np.dtype(np.uint16 if self._bfloat16 else np.float32)
+        joined: tuple[Border, ...] = tuple(
+            np.zeros(shapes[index % 2], kind) for index in range(2 * self.config.text.layers)
+        )
+        for rows, outputs in self._read_with_images("question_encoder", images, picture, tokens, lengths):
+            for index, (whole, output) in enumerate(zip(joined, outputs, strict=True)):
+                part = _bits(output)
+                _slots(whole, index, 0, part.shape[3 - index % 2])[rows] = part
+        mask = np.where(np.arange(width) < lengths[:, None], np.float32(0.0), _HIDDEN)
+        return OpenVinoQuestionStates(joined, np.ascontiguousarray(mask[:, None, None]))
+
+    def decode(
+        self, states: ImageStates | QuestionStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
+    ) -> tuple[OpenVinoDecode, Floats]:
+        """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
+        graph: GraphName = "answer_decoder"
+        if not isinstance(states, OpenVinoQuestionStates):
+            self.config.require("caption")
+            graph, states = "decoder", _own(states)
+        text = self.config.text
+        check_max_length(max_length, prompts, text)
+        tree = TokenTree(prompts, lengths, beams, text.pad_id)
+        try:
+            request = self._idle_decoders[graph].pop()
+        except IndexError:
+            request = self._request(graph)
+        decode = OpenVinoDecode(request, text, states, tree)
+        # A request that has run has its kernels at hand: a new one costs some 3 ms in its first steps.
+        weakref.finalize(decode, self._idle_decoders[graph].append, request)
+        return decode, decode.feed_prompts(lengths)
+
+    def _read_with_images(
+        self, graph: GraphName, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints
+    ) -> Iterator[tuple[Ints, list[NDArray[Any]]]]:
+        """Texts [R, L] through the image-grounded encoder, each with its picture: some rows, and the graph's outputs
+        for them, valid until the next."""
+        request, own = self._request(graph), _own(images)
         for pictures, rows in match_runs(picture):
             self._set_texts(request, tokens[rows], lengths[rows])
             chosen = own.take(pictures)  # held until the pass is over: the request only borrows its arrays
             for index, array in enumerate(chosen.keys_values):
                 request.set_input_tensor(2 + index, _tensor(array))
             request.infer()
-            result[rows] = request.get_output_tensor(0).data
-        return result
-
-    def decode(
-        self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
-    ) -> tuple[OpenVinoDecode, Floats]:
-        """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
-        self.config.require("caption")
-        text = self.config.text
-        check_max_length(max_length, prompts, text)
-        tree = TokenTree(prompts, lengths, beams, text.pad_id)
-        try:
-            request = self._idle_decoders.pop()
-        except IndexError:
-            request = self._request("decoder")
-        decode = OpenVinoDecode(request, text, _own(images).keys_values, tree)
-        # A request that has run has its kernels at hand: a new one costs some 3 ms in its first steps.
-        weakref.finalize(decode, self._idle_decoders.append, request)
-        return decode, decode.feed_prompts(lengths)
+            yield rows, [output.data for output in request.output_tensors]
 
     def _set_texts(self, request: ov.InferRequest, tokens: Ints, lengths: Ints) -> None:
         """Hand over texts [R, L], cut to the longest and padded to a round length: fewer shapes to prepare."""
-        longest, limit = int(lengths.max()), self.config.text.max_positions
-        width = min(-(-longest // _LENGTH_BLOCK) * _LENGTH_BLOCK, limit)
+        longest, width = int(lengths.max()), self._text_width(lengths)
         padded = np.full((len(tokens), width), self.config.text.pad_id, np.int32)
         padded[:, :longest] = tokens[:, :longest]
         mask = np.where(np.arange(width) < lengths[:, None], np.float32(0.0), _HIDDEN)[:, None, None, :]
         request.set_input_tensor(0, ov.Tensor(padded))
         request.set_input_tensor(1, ov.Tensor(np.ascontiguousarray(mask)))
 
+    def _text_width(self, lengths: Ints) -> int:
+        """The round length that texts of these lengths are padded to."""
+        return min(-(-int(lengths.max()) // _LENGTH_BLOCK) * _LENGTH_BLOCK, self.config.text.max_positions)
+
     def _request(self, name: GraphName) -> ov.InferRequest:
         return self._compiler.request(name, self._writers[name])
 
 
-def _own(images: ImageStates) -> OpenVinoImageStates:
+def _own(images: ImageStates | QuestionStates) -> OpenVinoImageStates:
     if not isinstance(images, OpenVinoImageStates):
         raise ModelError(f"image states of another engine ({type(images).__name__}): encode the pictures with this one")
     return images

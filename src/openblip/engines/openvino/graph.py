@@ -1,8 +1,9 @@
 """The computation graphs of a model, written in OpenVINO opsets straight from its tensors.
 
-Four graphs: image encoder, decoder, text encoder, matcher. Everything that depends on the image alone (its states, its
-embedding, and the cross-attention keys and values of every text layer) is an output of the first, so that beams, texts
-and questions share it. Knows no search, no cache management and no device; masks come in from outside.
+Image encoder, decoder, text encoder and matcher; question encoder and answer decoder. Everything that depends on the
+image alone (its states, its embedding, and the cross-attention keys and values of every text layer) is an output of the
+first, so that beams, texts and questions share it. Knows no search, no cache management and no device; masks come in
+from outside.
 
 Axes in shape comments: P pictures, R text rows, L tokens of a text, Q decoder queries of a picture, S cache slots, T
 image tokens, H heads, D head width, W width, V vocabulary.
@@ -52,7 +53,7 @@ class Graphs:
     def image_encoder(self) -> ov.Model:
         """pixels [P, 3, size, size] -> states [P, T, W], then keys and values a layer, then embedding [P, projection],
         each where a task of the model needs it."""
-        vision, text = self._config.vision, self._config.text
+        vision = self._config.vision
         pixels = op.parameter([-1, 3, vision.image_size, vision.image_size], np.float32)
         x = self._patches(pixels) if vision.kind == "vit" else self._backbone(pixels)
         x = self._with_class_token(x, pixels)
@@ -62,11 +63,7 @@ class Graphs:
             x = op.add(x, attended)
             x = op.add(x, self._mlp(self._norm(x, f"{block}.norm2", vision.layer_norm_eps), f"{block}.mlp"))
         states = self._norm(x, "vision.norm", vision.layer_norm_eps)
-        outputs = [states]
-        for index in range(text.layers if self._config.grounded else 0):
-            joint = self._linear(states, f"text.blocks.{index}.cross_attention.key_value")
-            key, value = self._split_heads(joint, 2, text.heads, text.width // text.heads)
-            outputs += [self._to_border(op.transpose(key, _ints(0, 1, 3, 2))), self._to_border(value)]
+        outputs = [states, *(self._keys_values_of(states, "text") if self._config.grounded else [])]
         if "embed" in self._config.tasks:
             first = op.gather(states, _int(0), _int(1))  # [P, W]
             outputs.append(_unit(self._linear(first, "itc.image")))
@@ -80,14 +77,23 @@ class Graphs:
         every layer the image's keys and values and the cache's, [P, H, D, S] and [P, H, S, D].
         Outputs: logits [P, N, V], then for every layer the keys [P, H, D, Q] and values [P, H, Q, D] of the new tokens.
         """
+        return self._decoder("text", "lm")
+
+    def answer_decoder(self) -> ov.Model:
+        """The same for answers: P counts questions, whose keys and values stand in the place of the image's, and the
+        last input is their mask [P, 1, 1, T]."""
+        return self._decoder("answer", "answer_lm")
+
+    def _decoder(self, prefix: str, head: str) -> ov.Model:
         text = self._config.text
         heads, head_width = text.heads, text.width // text.heads
         tokens, positions, read = (op.parameter([-1, -1], np.int32) for _ in range(3))
         mask = op.parameter([-1, 1, -1, -1], np.float32)
+        looked_at = op.parameter([-1, 1, 1, -1], np.float32) if prefix == "answer" else None
         parameters, outputs = [tokens, positions, read, mask], []
-        x = self._embed(tokens, positions)
+        x = self._embed(tokens, positions, prefix)
         for index in range(text.layers):
-            block = f"text.blocks.{index}"
+            block = f"{prefix}.blocks.{index}"
             image, past = self._keys_values(), self._keys_values()
             parameters += [*image, *past]
             joint = self._linear(x, f"{block}.decoder_attention.qkv", scaled_rows=text.width, scale=head_width**-0.5)
@@ -100,12 +106,13 @@ class Graphs:
             weights = op.softmax(op.add(op.matmul(query, keys, False, False), mask), -1)
             attended = op.matmul(weights, values, False, False)
             x = self._post_norm(x, self._merge_heads(attended, text.width), f"{block}.decoder_attention")
-            x = self._cross_attention(x, image, block)
+            x = self._cross_attention(x, image, block, mask=looked_at)
             x = self._text_mlp(x, block)
             outputs += [self._to_border(key), self._to_border(value)]
         chosen = op.gather(x, read, _int(1), 1)  # [P, N, W]
-        results = [self._language_model_head(chosen), *outputs]
-        return ov.Model([op.result(result) for result in results], parameters, "decoder")
+        results = [self._language_model_head(chosen, prefix, head), *outputs]
+        parameters += [] if looked_at is None else [looked_at]
+        return ov.Model([op.result(result) for result in results], parameters, f"{prefix}_decoder")
 
     def text_encoder(self) -> ov.Model:
         """tokens [R, L], mask [R, 1, 1, L] -> unit vectors [R, projection]. No image is looked at."""
@@ -124,6 +131,19 @@ class Graphs:
         R is a multiple of P; consecutive rows share a picture and are folded into the query axis of its
         cross-attention.
         """
+        x, parameters = self._image_grounded_encoder()
+        first = op.gather(x, _int(0), _int(1))
+        return ov.Model([op.result(self._linear(first, "itm"))], parameters, "matcher")
+
+    def question_encoder(self) -> ov.Model:
+        """The image-grounded encoder over questions, as `matcher` -> keys [R, H, D, L] and values [R, H, L, D] of every
+        layer of the answer decoder."""
+        x, parameters = self._image_grounded_encoder()
+        outputs = self._keys_values_of(x, "answer")
+        return ov.Model([op.result(output) for output in outputs], parameters, "question_encoder")
+
+    def _image_grounded_encoder(self) -> tuple[Value, list[Value]]:
+        """Its last states [R, L, W], and its parameters."""
         tokens, mask = op.parameter([-1, -1], np.int32), op.parameter([-1, 1, 1, -1], np.float32)
         parameters = [tokens, mask]
         x = self._embed(tokens, self._positions(tokens))
@@ -133,8 +153,17 @@ class Graphs:
             parameters += image
             x = self._encoder_attention(x, mask, block)
             x = self._text_mlp(self._cross_attention(x, image, block, fold=True), block)
-        first = op.gather(x, _int(0), _int(1))
-        return ov.Model([op.result(self._linear(first, "itm"))], parameters, "matcher")
+        return x, parameters
+
+    def _keys_values_of(self, states: Value, prefix: str) -> list[Value]:
+        """What the cross-attentions of a text stack read of states [P, T, width]: keys [P, H, D, T] and values
+        [P, H, T, D] of every layer."""
+        text, outputs = self._config.text, []
+        for index in range(text.layers):
+            joint = self._linear(states, f"{prefix}.blocks.{index}.cross_attention.key_value")
+            key, value = self._split_heads(joint, 2, text.heads, text.width // text.heads)
+            outputs += [self._to_border(op.transpose(key, _ints(0, 1, 3, 2))), self._to_border(value)]
+        return outputs
 
     # -------------------------------------------------------------------------------------------------- image pieces
 
@@ -189,11 +218,11 @@ class Graphs:
         length = op.gather(op.shape_of(tokens, "i32"), _int(1), _int(0))
         return op.range(_int(0), length, _int(1), "i32")
 
-    def _embed(self, tokens: Value, positions: Value) -> Value:
+    def _embed(self, tokens: Value, positions: Value, prefix: str = "text") -> Value:
         """tokens [R, L], positions [R, L] or [L] -> [R, L, W]."""
-        words = op.gather(self._constant("text.tokens.weight"), tokens, _int(0))
-        places = op.gather(self._constant("text.positions.weight"), positions, _int(0))
-        return self._norm(op.add(words, places), "text.norm", self._config.text.layer_norm_eps)
+        words = op.gather(self._constant(f"{prefix}.tokens.weight"), tokens, _int(0))
+        places = op.gather(self._constant(f"{prefix}.positions.weight"), positions, _int(0))
+        return self._norm(op.add(words, places), f"{prefix}.norm", self._text_eps)
 
     def _encoder_attention(self, x: Value, mask: Value, block: str) -> Value:
         """x [R, L, W], mask [R, 1, 1, L] -> [R, L, W]."""
@@ -205,8 +234,11 @@ class Graphs:
         attended = self._merge_heads(op.matmul(weights, value, False, False), text.width)
         return self._post_norm(x, attended, f"{block}.encoder_attention")
 
-    def _cross_attention(self, x: Value, image: list[Value], block: str, *, fold: bool = False) -> Value:
-        """x [P, Q, W], or with `fold` [R, L, W]; image: keys [P, H, D, T] and values [P, H, T, D]."""
+    def _cross_attention(
+        self, x: Value, image: list[Value], block: str, *, fold: bool = False, mask: Value | None = None
+    ) -> Value:
+        """x [P, Q, W], or with `fold` [R, L, W]; image: keys [P, H, D, T] and values [P, H, T, D]; mask [P, 1, 1,
+        T]."""
         text, name = self._config.text, f"{block}.cross_attention"
         head_width = text.width // text.heads
         query = self._linear(x, f"{name}.query", scaled_rows=text.width, scale=head_width**-0.5)
@@ -217,6 +249,7 @@ class Graphs:
             query = op.reshape(query, _ints(0, 0, text.heads, head_width), True)
         keys, values = self._from_border(image)
         scores = op.matmul(op.transpose(query, _ints(0, 2, 1, 3)), keys, False, False)
+        scores = scores if mask is None else op.add(scores, mask)
         attended = self._merge_heads(op.matmul(op.softmax(scores, -1), values, False, False), text.width)
         if fold:
             attended = op.reshape(attended, op.shape_of(x, "i32"), False)
@@ -229,13 +262,14 @@ class Graphs:
     def _text_mlp(self, x: Value, block: str) -> Value:
         return self._norm(op.add(x, self._mlp(x, f"{block}.mlp")), f"{block}.mlp.norm", self._text_eps)
 
-    def _language_model_head(self, x: Value) -> Value:
+    def _language_model_head(self, x: Value, prefix: str, head: str) -> Value:
         """[P, N, W] -> logits [P, N, V]; the output table is the token embedding.
 
         The table is never stored in 8 bits: OpenVINO then rounds the logits to bfloat16, some percent of a probability.
         """
-        x = self._norm(op.gelu(self._linear(x, "lm.dense"), "erf"), "lm.norm", self._text_eps)
-        return op.add(op.matmul(x, self._constant("text.tokens.weight"), False, True), self._constant("lm.bias"))
+        x = self._norm(op.gelu(self._linear(x, f"{head}.dense"), "erf"), f"{head}.norm", self._text_eps)
+        table = self._constant(f"{prefix}.tokens.weight")
+        return op.add(op.matmul(x, table, False, True), self._constant(f"{head}.bias"))
 
     def _keys_values(self) -> list[Value]:
         """Parameters for keys [P, H, D, tokens] and values [P, H, tokens, D]."""

@@ -16,10 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from openblip.config import ModelConfig
-from openblip.engine import Floats, ImageStates, Ints
+from openblip.config import ModelConfig, Task
+from openblip.engine import Floats, ImageStates, Ints, QuestionStates
 from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
-from openblip.engines.torch.model import BlipModel, KeysValues, TextBlock, merge_heads, take_images
+from openblip.engines.torch.model import (
+    BlipModel,
+    KeysValues,
+    LanguageModelHead,
+    TextBlock,
+    TextTransformer,
+    merge_heads,
+    take_images,
+)
 from openblip.engines.tree import Fed, TokenTree
 from openblip.errors import ModelError, OptionError
 
@@ -48,12 +56,42 @@ class TorchImageStates:
         return TorchImageStates(self.states[chosen], take_images(self.keys_values, chosen), embedding)
 
 
-class TorchDecode:
-    """One running decode; see `engine.Decode`. The cache is a pair [P, H, slots, D] a text layer."""
+@dataclass(frozen=True)
+class TorchQuestionStates:
+    """Questions as the answer decoder sees them. keys_values: a pair [R, H, L, D] a layer; mask: [R, 1, 1, L], True at
+    the questions' own tokens."""
 
-    def __init__(self, engine: TorchEngine, images: KeysValues, tree: TokenTree) -> None:
-        self._engine, self._images, self._tree = engine, images, tree
-        self._cache: KeysValues = [(key[:, :, :0], value[:, :, :0]) for key, value in images]
+    keys_values: KeysValues
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """A text transformer that writes: its output table and bias stay in float32, since logits of 8 significant bits
+    would be off by some percent of probability."""
+
+    text: TextTransformer
+    head: LanguageModelHead
+    table: Tensor
+    bias: Tensor
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Decoder states [..., W] -> float32 logits [..., V], whatever the precision of the rest."""
+        return F.linear(self.head.norm(F.gelu(self.head.dense(hidden))).float(), self.table, self.bias)
+
+
+class TorchDecode:
+    """One running decode; see `engine.Decode`. P: pictures, or questions. The cache is a pair [P, H, slots, D] a text
+    layer."""
+
+    def __init__(self, engine: TorchEngine, states: TorchImageStates | TorchQuestionStates, tree: TokenTree) -> None:
+        self._engine, self._tree, self._looked_at = engine, tree, states.keys_values
+        self._mask = states.mask if isinstance(states, TorchQuestionStates) else None
+        self._stack = engine.stacks["caption" if self._mask is None else "answer"]
+        self._cache: KeysValues = [(key[:, :, :0], value[:, :, :0]) for key, value in self._looked_at]
         self._used = 0
 
     @torch.inference_mode()
@@ -73,25 +111,26 @@ class TorchDecode:
         chosen = self._tree.keep(pictures)
         if chosen is not None:
             places = self._to_device(chosen)
-            self._images, self._cache = take_images(self._images, places), take_images(self._cache, places)
+            self._looked_at, self._cache = take_images(self._looked_at, places), take_images(self._cache, places)
+            self._mask = None if self._mask is None else self._mask[places]
 
     def _run(self, fed: Fed) -> Tensor:
         """One pass over new tokens [P, Q], whose keys and values go into the next slots. Returns states [P, Q, W]."""
-        text = self._engine.model.text
+        text = self._stack.text
         queries = fed.tokens.shape[1]
         self._make_room(self._used + queries)
         new = np.broadcast_to(fed.new, (len(fed.tokens), queries, queries))
         mask = self._to_device(np.concatenate([fed.past, new], axis=2))[:, None]
         window = slice(self._used, self._used + queries)
         x = text.embed(self._to_device(fed.tokens), self._to_device(fed.positions))
-        for module, image, (keys, values) in zip(text.blocks, self._images, self._cache, strict=True):
+        for module, looked_at, (keys, values) in zip(text.blocks, self._looked_at, self._cache, strict=True):
             block = cast(TextBlock, module)
             query, keys[:, :, window], values[:, :, window] = block.decoder_attention.project(x)
             attended = F.scaled_dot_product_attention(
                 query, keys[:, :, : window.stop], values[:, :, : window.stop], attn_mask=mask
             )
             attended = block.decoder_attention.out(merge_heads(attended))
-            x = block.after_attention(x, block.decoder_attention, attended, image)
+            x = block.after_attention(x, block.decoder_attention, attended, looked_at, self._mask)
         self._used = window.stop
         return x
 
@@ -99,7 +138,7 @@ class TorchDecode:
         return torch.from_numpy(np.array(array)).to(self._engine.device)
 
     def _logits(self, hidden: Tensor) -> Floats:
-        logits: Floats = self._engine.logits(hidden).cpu().numpy()
+        logits: Floats = self._stack.logits(hidden).cpu().numpy()
         return logits
 
     def _make_room(self, slots: int) -> None:
@@ -136,10 +175,8 @@ class TorchEngine:
             model = BlipModel(config)
         state = {name: torch.from_numpy(np.array(value, dtype=np.float32)) for name, value in tensors.items()}
         model.load_state_dict(state, assign=True)
-        # The output table stays in float32: logits of 8 significant bits would be off by some percent of probability.
-        if "caption" in config.tasks:
-            self._table, self._bias = state["text.tokens.weight"].to(self.device), state["lm.bias"].to(self.device)
         self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+        self.stacks = _stacks(self.model, state)
 
     @classmethod
     def around(cls, model: BlipModel) -> TorchEngine:
@@ -147,7 +184,7 @@ class TorchEngine:
         engine = cls.__new__(cls)
         engine.config, engine.model = model.config, model
         engine.device, engine.precision, engine.dtype = next(model.parameters()).device, "f32", torch.float32
-        engine._table, engine._bias = model.text.tokens.weight, model.lm.bias
+        engine.stacks = _stacks(model, dict(model.named_parameters()))
         return engine
 
     @torch.inference_mode()
@@ -192,21 +229,33 @@ class TorchEngine:
         return result
 
     @torch.inference_mode()
+    def encode_questions(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> TorchQuestionStates:
+        """picture: [R]; tokens: [R, L], starting with [ENC], right-padded. Rows are grouped by picture."""
+        self.config.require("answer")
+        check_text_lengths(lengths, self.config.text)
+        own, (rows_in_all, width) = _own(images), (len(tokens), int(lengths.max()))
+        states = torch.zeros(rows_in_all, width, self.config.text.width, dtype=self.dtype, device=self.device)
+        for pictures, rows in match_runs(picture):
+            question, length = self._texts(tokens[rows], lengths[rows])
+            hidden = self.model.text(question, length, "encoder", own.take(pictures).keys_values)
+            states[torch.as_tensor(rows, device=self.device), : hidden.shape[1]] = hidden
+        pairs = self.model.answer.keys_values(states)
+        mask = torch.arange(width, device=self.device) < torch.as_tensor(lengths, device=self.device)[:, None]
+        return TorchQuestionStates(
+            [(key.contiguous(), value.contiguous()) for key, value in pairs], mask[:, None, None]
+        )
+
+    @torch.inference_mode()
     def decode(
-        self, images: ImageStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
+        self, states: ImageStates | QuestionStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
     ) -> tuple[TorchDecode, Floats]:
         """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
-        self.config.require("caption")
+        if not isinstance(states, TorchQuestionStates):
+            self.config.require("caption")
+            states = _own(states)
         check_max_length(max_length, prompts, self.config.text)
-        decode = TorchDecode(
-            self, _own(images).keys_values, TokenTree(prompts, lengths, beams, self.config.text.pad_id)
-        )
+        decode = TorchDecode(self, states, TokenTree(prompts, lengths, beams, self.config.text.pad_id))
         return decode, decode.feed_prompts(lengths)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Decoder states [..., W] -> float32 logits [..., V], whatever the precision of the rest."""
-        head = self.model.lm
-        return F.linear(head.norm(F.gelu(head.dense(hidden))).float(), self._table, self._bias)
 
     def _texts(self, tokens: Ints, lengths: Ints) -> tuple[Tensor, Tensor]:
         """Texts cut to the longest, on the device."""
@@ -217,7 +266,21 @@ class TorchEngine:
         )
 
 
-def _own(images: ImageStates) -> TorchImageStates:
+def _stacks(model: BlipModel, tensors: Mapping[str, Tensor]) -> dict[Task, _Stack]:
+    """What writes captions and what writes answers, where the model does. tensors: its own in float32."""
+    stacks, device = dict[Task, _Stack](), next(model.parameters()).device
+    for task, text, head in (("caption", "text", "lm"), ("answer", "answer", "answer_lm")):
+        if task in model.config.tasks:
+            stacks[task] = _Stack(
+                getattr(model, text),
+                getattr(model, head),
+                tensors[f"{text}.tokens.weight"].to(device),
+                tensors[f"{head}.bias"].to(device),
+            )
+    return stacks
+
+
+def _own(images: ImageStates | QuestionStates) -> TorchImageStates:
     if not isinstance(images, TorchImageStates):
         raise ModelError(f"image states of another engine ({type(images).__name__}): encode the pictures with this one")
     return images

@@ -9,18 +9,16 @@ Knows nothing of data, search or files.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openblip.config import ModelConfig, TextConfig, VisionConfig, mobilenet_v2_layers
+from openblip.config import Mode, ModelConfig, TextConfig, VisionConfig, mobilenet_v2_layers
 
 KeysValues = list[tuple[Tensor, Tensor]]
 """Per text layer: keys and values of the image tokens, each [images, heads, tokens, head width]."""
-
-Mode = Literal["encoder", "decoder"]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -104,7 +102,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of text queries over image keys and values."""
+    """Attention of text queries over the keys and values of an image, or of a question."""
 
     def __init__(self, width: int, image_width: int, heads: int, norm_eps: float) -> None:
         super().__init__()
@@ -119,13 +117,13 @@ class CrossAttention(nn.Module):
         key, value = self.key_value(image).chunk(2, dim=-1)
         return split_heads(key, self.heads), split_heads(value, self.heads)
 
-    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
         """x: [rows, tokens, width], rows a multiple of images: consecutive rows share a picture, and are folded into
-        the query axis so that its keys and values are read once."""
+        the query axis so that its keys and values are read once. mask: as in `attend`."""
         key, value = keys_values
         images = key.shape[0]
         folded = self.query(x).reshape(images, -1, x.shape[-1])
-        attended = attend(split_heads(folded, self.heads), key, value)
+        attended = attend(split_heads(folded, self.heads), key, value, mask)
         return self.out(merge_heads(attended).reshape(x.shape))
 
 
@@ -153,13 +151,15 @@ class TextBlock(nn.Module):
     decoder_attention: SelfAttention
     cross_attention: CrossAttention
 
-    def __init__(self, model: ModelConfig, dropout: float, drop_path: float) -> None:
+    def __init__(
+        self, config: TextConfig, modes: tuple[Mode, ...], looked_at: int, dropout: float, drop_path: float
+    ) -> None:
         super().__init__()
-        config, eps = model.text, model.text.layer_norm_eps
-        for mode in model.modes:
+        eps = config.layer_norm_eps
+        for mode in modes:
             self.add_module(f"{mode}_attention", SelfAttention(config.width, config.heads, eps))
-        if model.grounded:
-            self.cross_attention = CrossAttention(config.width, model.vision.width, config.heads, eps)
+        if looked_at:
+            self.cross_attention = CrossAttention(config.width, looked_at, config.heads, eps)
         self.mlp = Mlp(config.width, config.mlp_width, eps)
         self.residual = Residual(dropout, drop_path)
 
@@ -169,12 +169,18 @@ class TextBlock(nn.Module):
         return self.after_attention(x, attention, attention(x, mask), keys_values)
 
     def after_attention(
-        self, x: Tensor, attention: SelfAttention, attended: Tensor, keys_values: tuple[Tensor, Tensor] | None
+        self,
+        x: Tensor,
+        attention: SelfAttention,
+        attended: Tensor,
+        keys_values: tuple[Tensor, Tensor] | None,
+        looked_at: Tensor | None = None,
     ) -> Tensor:
-        """The rest of the block once self-attention is known (a cached decode computes that itself)."""
+        """The rest of the block once self-attention is known (a cached decode computes that itself). looked_at: mask of
+        the cross-attention, as in `attend`."""
         x = attention.norm(x + self.residual(attended))
         if keys_values is not None:
-            x = self.cross_attention.norm(x + self.residual(self.cross_attention(x, keys_values)))
+            x = self.cross_attention.norm(x + self.residual(self.cross_attention(x, keys_values, looked_at)))
         return self.mlp.norm(x + self.residual(self.mlp(x)))
 
 
@@ -256,13 +262,18 @@ class VisionEncoder(nn.Module):
 class TextTransformer(nn.Module):
     """One transformer, three modes; see the module docstring."""
 
-    def __init__(self, model: ModelConfig, dropout: float, drop_path: float) -> None:
+    def __init__(
+        self, config: TextConfig, modes: tuple[Mode, ...], looked_at: int, dropout: float, drop_path: float
+    ) -> None:
+        """looked_at: width of the states that the cross-attention reads; 0 for none."""
         super().__init__()
-        self.config = config = model.text
+        self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.max_positions, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.blocks = nn.ModuleList(TextBlock(model, dropout, drop_path) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            TextBlock(config, modes, looked_at, dropout, drop_path) for _ in range(config.layers)
+        )
         self.residual = Residual(dropout, 0.0)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -314,8 +325,8 @@ class ContrastiveHead(nn.Module):
 
 
 class BlipModel(nn.Module):
-    """The whole model, or as much of it as the tasks of its config need. `dropout`, `drop_path` and `token_dropout` only
-    matter in training."""
+    """The whole model, or as much of it as the tasks of its config need. `dropout`, `drop_path` and `token_dropout`
+    only matter in training."""
 
     def __init__(
         self, config: ModelConfig, dropout: float = 0.0, drop_path: float = 0.0, token_dropout: float = 0.0
@@ -323,9 +334,13 @@ class BlipModel(nn.Module):
         super().__init__()
         self.config = config
         self.vision = VisionEncoder(config.vision, dropout, drop_path, token_dropout)
-        self.text = TextTransformer(config, dropout, drop_path)
+        looked_at = config.vision.width if config.grounded else 0
+        self.text = TextTransformer(config.text, config.modes, looked_at, dropout, drop_path)
         if "caption" in config.tasks:
             self.lm = LanguageModelHead(config.text)
+        if "answer" in config.tasks:
+            self.answer = TextTransformer(config.text, ("decoder",), config.text.width, dropout, drop_path)
+            self.answer_lm = LanguageModelHead(config.text)
         if "embed" in config.tasks:
             self.itc = ContrastiveHead(config.vision.width, config.text.width, config.projection)
         if "match" in config.tasks:
