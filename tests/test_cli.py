@@ -15,6 +15,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from PIL import Image
 
 from openblip import cli
 from openblip.checkpoint import save_checkpoint
+from openblip.config import TASKS
 from openblip.errors import ImageError
 from openblip.pipeline import Blip
 from test_image import png
@@ -37,7 +39,7 @@ COMMAND = [sys.executable, "-m", "openblip"]
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny random checkpoint."""
     folder = tmp_path_factory.mktemp("model")
-    config = tiny_config("vit")
+    config = replace(tiny_config("vit"), tasks=TASKS)
     save_checkpoint(folder / "tiny", config, random_tensors(config), write_vocabulary(folder))
     return str(folder / "tiny")
 
@@ -450,6 +452,19 @@ def test_match(openblip: Any, album: Path, blip: Blip) -> None:
     assert record["source"] == "photo0.jpg"
     assert [match["text"] for match in record["matches"]] == [match.text for match in best_first]
     code, lines, errors = openblip("match", "missing.jpg", "a dog")
+    assert (code, lines, len(errors)) == (1, [], 1)
+
+
+def test_answer(openblip: Any, album: Path, blip: Blip) -> None:
+    questions = ["is the dog young", "a red hat"]
+    expected = blip.answer("photo0.jpg", questions)
+    code, lines, errors = openblip("answer", "photo0.jpg", *questions)
+    assert (code, errors) == (0, [])
+    assert lines == [f"{answer.probability:.4f} {answer.question} {answer.text}" for answer in expected]
+    record = json.loads(openblip("answer --json --answer dog --answer cat", "photo0.jpg", questions[0])[1][0])
+    [answer] = record["answers"]
+    assert {answer["text"], answer["others"][0][0]} == {"dog", "cat"}
+    code, lines, errors = openblip("answer", "missing.jpg", "a dog")
     assert (code, lines, len(errors)) == (1, [], 1)
 
 

@@ -239,5 +239,5 @@ def test_a_model_does_what_it_has_weights_for(tmp_path: Path, engine: Any) -> No
     folder, _ = transformers_folder(tmp_path / "retrieval", ("match", "embed"))
     matcher = Blip.load(folder, engine=engine)
     assert 0 <= matcher.match(picture, "a dog")[0].probability <= 1
-    with pytest.raises(ModelError, match="no weights to caption, only to match and embed"):
+    with pytest.raises(ModelError, match="no weights to caption, only to match, embed"):
         matcher.caption(picture)

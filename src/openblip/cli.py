@@ -109,7 +109,7 @@ def model_options(command: Command) -> Command:
             show_default=True,
             help="What computes; torch needs the extra `torch`.",
         ),
-        click.option("--model", help="A model's name or a checkpoint folder.  [default: $OPENBLIP_MODEL, else mini]"),
+        click.option("--model", help="A model's name, its folder or .pth.  [default: $OPENBLIP_MODEL, else mini]"),
     ):
         command = option(command)
     return command
@@ -226,6 +226,35 @@ def match(
         return 0
     for found in matches:
         print_line(f"{found.probability:.4f} {found.similarity:+.4f} {found.text}")
+    return 0
+
+
+@commands.command()
+@click.argument("photo")
+@click.argument("questions", nargs=-1, required=True, metavar="QUESTION...")
+@click.option("--answer", "answers", multiple=True, help="One of the answers to choose from; repeat it for each.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the runners-up.")
+@model_options
+def answer(
+    photo: str,
+    questions: tuple[str, ...],
+    answers: tuple[str, ...],
+    as_json: bool,
+    model: str | None,
+    engine: Literal["openvino", "torch"],
+    precision: str | None,
+    threads: int | None,
+) -> int:
+    """Answer each QUESTION about PHOTO, which is looked at once.
+
+    Prints the probability of the answer, the question and the answer. Needs a checkpoint that was trained for it.
+    """
+    found = load_model(model, engine, precision, threads).answer(photo, list(questions), answers=answers or None)
+    if as_json:
+        print_line(json.dumps({"source": photo, "answers": [answer.to_dict() for answer in found]}))
+        return 0
+    for each in found:
+        print_line(f"{each.probability:.4f} {each.question} {each.text}")
     return 0
 
 

@@ -94,7 +94,7 @@ class ModelConfig:
         """Raise ModelError where the model cannot do this task."""
         if task not in self.tasks:
             raise ModelError(
-                f"this model has no weights to {task}, only to {' and '.join(self.tasks)}: load a checkpoint that can "
+                f"this model has no weights to {task}, only to {', '.join(self.tasks)}: load a checkpoint that can "
                 f"{task}"
             )
 

@@ -81,6 +81,7 @@ _VISION: dict[Style, _Names] = {
         },
     ),
 }  # fmt: skip
+_LEADING = {"vision.class_token": 2, "vision.positions": 1}  # axes of one element that only published files have
 _STACKS = {"encoder": "text_encoder", "decoder": "text_decoder.bert"}
 
 
@@ -96,27 +97,15 @@ def from_published(
     tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, style: Style, where: str
 ) -> Tensors:
     """The tensors of `config.tensor_shapes` out of a published file. Raises CheckpointError."""
-    homes, shapes = _homes(config, style), tensor_shapes(config)
-    faults, result = [], Tensors()
-    for name, shape in shapes.items():
-        copies = []
-        for parts in homes.get(name, ()):
-            wanted = (shape[0] // len(parts), *shape[1:]) if shape else ()
-            missing = [part for part in parts if part not in tensors]
-            faults += [f"missing {part} {list(wanted)}" for part in missing]
-            wrong = [part for part in parts if part in tensors and _squeezed(tensors[part].shape) != wanted]
-            faults += [f"misshapen {part}: {list(tensors[part].shape)}, wanted {list(wanted)}" for part in wrong]
-            faults += [
-                f"not finite {part}" for part in parts if part in tensors and not np.isfinite(tensors[part]).all()
-            ]
-            if not missing and not wrong:
-                pieces = [tensors[part].reshape(wanted) for part in parts]
-                copies.append((parts[0], pieces[0] if len(pieces) == 1 else np.concatenate(pieces)))
-        if copies:
-            first, result[name] = copies[0]
+    homes, faults, result = _homes(config, style), list[str](), Tensors()
+    for name, shape in tensor_shapes(config).items():
+        copies = {parts[0]: _joined(parts, shape, tensors, faults) for parts in homes.get(name, ())}
+        whole = [(first, copy) for first, copy in copies.items() if copy is not None]
+        if whole:
+            first, result[name] = whole[0]
             faults += [
                 f"{other} differs from {first}, which it is tied to"
-                for other, copy in copies[1:]
+                for other, copy in whole[1:]
                 if not np.array_equal(copy, result[name])
             ]
         elif name == "itc.temperature" and name not in homes:
@@ -138,19 +127,32 @@ def to_published(tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig
     """The inverse of `from_published`, every copy written out, the tied output table included."""
     result = Tensors()
     for name, copies in _homes(config, style).items():
+        value = tensors[name]
+        value = value.reshape((1,) * _LEADING.get(name, 0) + value.shape)
         for parts in copies:
-            for part, piece in zip(
-                parts, np.split(tensors[name], len(parts)) if parts[1:] else [tensors[name]], strict=True
-            ):
-                result[part] = (
-                    piece[None, None]
-                    if name == "vision.class_token"
-                    else (piece[None] if name == "vision.positions" else piece)
-                )
+            result.update(zip(parts, np.split(value, len(parts)) if parts[1:] else [value], strict=True))
     if writer := _writer(config):
         result["text_decoder.cls.predictions.decoder.weight"] = tensors[f"{writer}.tokens.weight"]
         result["text_decoder.cls.predictions.decoder.bias"] = result["text_decoder.cls.predictions.bias"]
     return result
+
+
+def _joined(
+    parts: tuple[str, ...], shape: tuple[int, ...], tensors: Mapping[str, NDArray[np.float32]], faults: list[str]
+) -> NDArray[np.float32] | None:
+    """One copy of a tensor of ours, or None where parts are missing or misshapen; what is wrong goes into faults."""
+    wanted, before = (shape[0] // len(parts), *shape[1:]) if shape else (), len(faults)
+    for part in parts:
+        if part not in tensors:
+            faults.append(f"missing {part} {list(wanted)}")
+        elif _squeezed(tensors[part].shape) != wanted:
+            faults.append(f"misshapen {part}: {list(tensors[part].shape)}, wanted {list(wanted)}")
+        elif not np.isfinite(tensors[part]).all():
+            faults.append(f"not finite {part}")
+    if len(faults) > before:
+        return None
+    pieces = [tensors[part].reshape(wanted) for part in parts]
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _homes(config: ModelConfig, style: Style) -> dict[str, Homes]:

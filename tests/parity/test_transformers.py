@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.testing import assert_allclose
 
 from openblip.checkpoint import Checkpoint, load_checkpoint
@@ -18,8 +19,6 @@ from openblip.ranking import Ranked, rank
 from openblip.search import generate
 from openblip.types import GenerateOptions
 from tiny import TINY_VOCABULARY
-
-transformers = pytest.importorskip("transformers", reason="the dev extra brings transformers")
 
 pytestmark = pytest.mark.parity
 
