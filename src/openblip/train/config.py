@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from openblip.config import ModelConfig, TextConfig, VisionConfig, mobilenet_v2_layers
+from openblip.config import PRETRAINED, ModelConfig, TextConfig, VisionConfig, mobilenet_v2_layers
 from openblip.errors import OptionError
 
 MANY = 10**9
@@ -167,6 +167,8 @@ class PretrainConfig:
             raise OptionError(f'device = {self.device!r}: give "cpu", "cuda" or "auto"')
         if not self.output:
             raise OptionError("output is empty: name the folder that the run writes to")
+        if set(self.model.tasks) != set(PRETRAINED):
+            raise OptionError(f"model.tasks = {list(self.model.tasks)}: pre-training teaches {', '.join(PRETRAINED)}")
         _check_model(self.model, self.data.max_text_tokens)
         _check_backbone(self)
 
