@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from engine_contract import EngineContract, Make, random_texts, tiny_model
+from openblip.config import TASKS
 from openblip.engine import Engine, Floats
 from openblip.engines import load_engine
 from openblip.engines.openvino import compile as compiling
@@ -21,7 +23,7 @@ from openblip.engines.openvino import engine as running
 from openblip.engines.openvino.compile import physical_cores
 from openblip.engines.openvino.engine import OpenVinoEngine
 from openblip.errors import ModelError, OptionError
-from tiny import VISION_KINDS, VisionKind, random_pixels
+from tiny import VISION_KINDS, VisionKind, random_pixels, random_tensors, tiny_config
 
 
 class TestContract(EngineContract):
@@ -137,11 +139,16 @@ class _Watched:
     def get_output_tensor(self, index: int) -> ov.Tensor:
         return self._request.get_output_tensor(index)
 
+    @property
+    def output_tensors(self) -> list[ov.Tensor]:
+        return self._request.output_tensors
+
 
 @pytest.mark.parametrize("precision", ["f32", "default"])
 def test_borrowed_arrays_outlive_the_pass(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Matching chosen pictures once handed over copies that were freed before the pass read them."""
-    engine = OpenVinoEngine(*tiny_model("vit"), None if precision == "default" else precision, threads=1)
+    config = replace(tiny_config("vit"), tasks=TASKS)
+    engine = OpenVinoEngine(config, random_tensors(config), None if precision == "default" else precision, threads=1)
     borrowed: dict[int, weakref.ref[Any]] = {}
     requests: list[_Watched] = []
     real_tensor, real_request = running._tensor, engine._request
@@ -160,6 +167,14 @@ def test_borrowed_arrays_outlive_the_pass(precision: str, monkeypatch: pytest.Mo
     text = engine.config.text
     images = engine.encode_images(random_pixels(engine.config, 4))
     engine.match(images, np.array([2, 0, 2, 3]), *random_texts(engine.config, text.enc_id, [4, 6, 3, 9]))
+    questions = engine.encode_questions(
+        images, np.array([2, 0, 2, 3]), *random_texts(engine.config, text.enc_id, [4, 6, 3, 9])
+    )
+    answers, _ = engine.decode(questions, *random_texts(engine.config, text.dec_id, [1, 1, 1, 1]), 2, 30)
+    del questions
+    answers.step(np.full((4, 2), 7), np.zeros((4, 2), np.int64))
+    answers.keep(np.array([3, 1]))
+    answers.step(np.full((2, 2), 7), np.zeros((2, 2), np.int64))
     decode, _ = engine.decode(
         images.take(np.array([3, 1, 0])), *random_texts(engine.config, text.dec_id, [3, 1, 4]), 2, 30
     )
@@ -169,7 +184,7 @@ def test_borrowed_arrays_outlive_the_pass(precision: str, monkeypatch: pytest.Mo
     decode.keep(np.array([2, 0]))  # the caches shrink
     for _ in range(20):  # and outgrow their slots
         decode.step(np.full((2, 2), 7), parents[:2])
-    assert [run.runs for run in requests] == [1, 2, 22]
+    assert [run.runs for run in requests] == [1, 2, 2, 3, 22]
 
 
 def test_the_compile_cache_gives_the_same_and_survives_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
