@@ -81,7 +81,14 @@ def test_the_generated_answer_is_as_likely_as_when_it_is_given(blip: Blip) -> No
         assert given.log_probability == pytest.approx(answer.log_probability, abs=1e-3)
 
 
-def test_samples_are_repeatable(blip: Blip) -> None:
-    options = GenerateOptions(sample=True, num_beams=1, max_length=8, seed=3)
-    image = picture(blip.config, 1)
-    assert blip.answer(image, QUESTIONS, options) == blip.answer(image, QUESTIONS, options)
+def test_a_drawn_answer_depends_on_its_picture_its_question_and_the_seed_alone(blip: Blip) -> None:
+    options = GenerateOptions(sample=True, num_beams=1, max_length=8, top_p=1.0, seed=3, num_return=4)
+    images = [picture(blip.config, seed) for seed in range(4)]
+    together = blip.answer(images, QUESTIONS, options)
+    alone = [blip.answer(image, question, options)[0] for image, question in zip(images, QUESTIONS, strict=True)]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    other = blip.answer(images, QUESTIONS, replace(options, seed=4))
+    assert [answer.text for answer in other] != [answer.text for answer in together]
+    for answer in together:
+        likely = [answer.probability, *(probability for _, probability in answer.others)]
+        assert likely == sorted(likely, reverse=True)

@@ -108,8 +108,8 @@ def oracle_blip(images: int, captions_each: int, seed: int) -> tuple[Blip, list[
         Sample(str(image), photo(0), tuple(str(text) for text, owner in enumerate(owners) if owner == image), {})
         for image in range(images)
     ]
-    blip = SimpleNamespace(name="oracle", engine=engine, tokenizer=NumberTokenizer())
-    return cast(Blip, blip), samples, engine
+    blip = Blip(engine, cast(Tokenizer, NumberTokenizer()), "oracle")
+    return blip, samples, engine
 
 
 @given(st.integers(2, 9), st.integers(1, 3), st.integers(1, 30), st.integers(1, 4), st.integers(0, 99))

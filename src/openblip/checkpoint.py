@@ -27,7 +27,7 @@ from openblip.published import (
     resize_positions,
 )
 from openblip.text import Tokenizer
-from openblip.weights import PICKLES, Tensors, digest, read_tensors, write_tensors
+from openblip.weights import PICKLES, Tensors, digest, listed, read_tensors, write_tensors
 
 CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR = "config.json", "model.safetensors", "vocab.txt", "preprocessor_config.json"
 _PICKLE, _TOKENIZER = "pytorch_model.bin", "tokenizer.json"
@@ -161,5 +161,4 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], config: ModelConfig, wher
         elif not np.isfinite(tensors[name]).all():
             faults.append(f"not finite {name}")
     if faults:
-        shown = "; ".join(faults[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
-        raise CheckpointError(f"{where} does not fit its config: {shown}")
+        raise CheckpointError(f"{where} does not fit its config: {listed(faults)}")

@@ -13,21 +13,21 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from openblip.errors import MissingExtra, OpenBlipError, OptionError
+from openblip.terminal import print_line, progress_bar, report
 from openblip.types import Caption, GenerateOptions
 
 if TYPE_CHECKING:
     from openblip.bulk.shards import Sample
-    from openblip.evaluate import CaptionEvaluation, Progress, RetrievalEvaluation
+    from openblip.evaluate import CaptionEvaluation, RetrievalEvaluation
     from openblip.pipeline import Blip
 
-MANY = 20  # photos, from which on a progress bar helps
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 DEFAULTS = GenerateOptions()
 ABOUT_MINI = (
@@ -82,19 +82,27 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def report(error: OpenBlipError | str) -> None:
-    """One line on stderr about what went wrong."""
-    click.echo(f"openblip: error: {error}", err=True)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="openblip", prog_name="openblip", message="%(prog)s %(version)s")
 def commands() -> None:
-    """BLIP: captions of pictures and image-text scores, on the CPU at hand."""
+    """BLIP: captions of pictures, answers about them and image-text scores, on the CPU at hand."""
 
 
-def model_options(command: Command) -> Command:
-    """The options that say which model runs and how."""
+def model_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The options that say which model runs and how; the command gets a call that loads it."""
+
+    @wraps(command)
+    def with_model(
+        *arguments: Any,
+        model: str | None,
+        engine: Literal["openvino", "torch"],
+        precision: str | None,
+        threads: int | None,
+        **options: Any,
+    ) -> int:
+        return command(*arguments, load=partial(load_model, model, engine, precision, threads), **options)
+
+    decorated: Callable[..., int] = with_model
     for option in (
         click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one a core]"),
         click.option(
@@ -111,8 +119,8 @@ def model_options(command: Command) -> Command:
         ),
         click.option("--model", help="A model's name, its folder or .pth.  [default: $OPENBLIP_MODEL, else mini]"),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @commands.command()
@@ -152,10 +160,7 @@ def caption(
     sidecar: bool,
     overwrite: bool,
     output: IO[str] | None,
-    model: str | None,
-    engine: Literal["openvino", "torch"],
-    precision: str | None,
-    threads: int | None,
+    load: Callable[[], Blip],
 ) -> int:
     """Caption photos.
 
@@ -177,7 +182,7 @@ def caption(
 
     lines = sys.stdin if "-" in photos else None
     photo_list = PhotoList(photos, lines, sidecar=sidecar, overwrite=overwrite, report=report)
-    blip = load_model(model, engine, precision, threads)
+    blip = load()
     printed = as_json or not sidecar or output is not None
     with progress_bar() as progress:
         for outcome in blip.caption_each(photo_list, prompt, options):
@@ -210,16 +215,13 @@ def match(
     photo: str,
     texts: tuple[str, ...],
     as_json: bool,
-    model: str | None,
-    engine: Literal["openvino", "torch"],
-    precision: str | None,
-    threads: int | None,
+    load: Callable[[], Blip],
 ) -> int:
     """Score how well each TEXT describes PHOTO, the best first.
 
     Prints the probability of a match (ITM), the cosine of the embeddings (ITC) and the text.
     """
-    matches = load_model(model, engine, precision, threads).match(photo, list(texts))
+    matches = load().match(photo, list(texts))
     matches.sort(key=lambda match: match.probability, reverse=True)
     if as_json:
         print_line(json.dumps({"source": photo, "matches": [match.to_dict() for match in matches]}))
@@ -240,16 +242,14 @@ def answer(
     questions: tuple[str, ...],
     answers: tuple[str, ...],
     as_json: bool,
-    model: str | None,
-    engine: Literal["openvino", "torch"],
-    precision: str | None,
-    threads: int | None,
+    load: Callable[[], Blip],
 ) -> int:
     """Answer each QUESTION about PHOTO, which is looked at once.
 
-    Prints the probability of the answer, the question and the answer. Needs a checkpoint that was trained for it.
+    Prints the probability of the answer, the question and the answer. Needs a checkpoint that was trained for it, as
+    `mini` is not.
     """
-    found = load_model(model, engine, precision, threads).answer(photo, list(questions), answers=answers or None)
+    found = load().answer(photo, list(questions), answers=answers or None)
     if as_json:
         print_line(json.dumps({"source": photo, "answers": [answer.to_dict() for answer in found]}))
         return 0
@@ -310,16 +310,13 @@ def eval_caption(
     as_json: bool,
     num_beams: int,
     prompt: str,
-    model: str | None,
-    engine: Literal["openvino", "torch"],
-    precision: str | None,
-    threads: int | None,
+    load: Callable[[], Blip],
 ) -> int:
     """Caption every picture and score against its captions: CIDEr-D, BLEU, ROUGE-L."""
     from openblip.evaluate import evaluate_captions
 
     options = GenerateOptions(num_beams=num_beams)
-    samples, blip = read_samples(data, limit), load_model(model, engine, precision, threads)
+    samples, blip = read_samples(data, limit), load()
     with progress_bar() as progress:
         result = evaluate_captions(blip, samples, options, prompt, progress)
     return print_evaluation(result, as_json)
@@ -336,15 +333,12 @@ def eval_retrieval(
     limit: int | None,
     as_json: bool,
     rerank: int,
-    model: str | None,
-    engine: Literal["openvino", "torch"],
-    precision: str | None,
-    threads: int | None,
+    load: Callable[[], Blip],
 ) -> int:
     """Find each picture by its captions and each caption by its picture: recall at 1, 5 and 10."""
     from openblip.evaluate import evaluate_retrieval
 
-    samples, blip = read_samples(data, limit), load_model(model, engine, precision, threads)
+    samples, blip = read_samples(data, limit), load()
     with progress_bar() as progress:
         result = evaluate_retrieval(blip, samples, rerank, progress=progress)
     return print_evaluation(result, as_json)
@@ -378,39 +372,3 @@ def load_model(
     if name is None and not os.environ.get(MODEL_VARIABLE) and sys.stderr.isatty():
         click.echo(ABOUT_MINI, err=True)
     return blip
-
-
-def print_line(line: str, output: IO[str] | None = None) -> None:
-    """Print at once, so that results come as they are found."""
-    stream = output or sys.stdout
-    stream.write(f"{line}\n")
-    stream.flush()
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Called with (stage, done, total): a bar on stderr where that is a terminal and the work is long; else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn
-    from rich.progress import Progress as Bar
-
-    # Results that go to the same terminal appear above the bar; those that go to a pipe must not pass through it.
-    columns = (*Bar.get_default_columns(), MofNCompleteColumn())
-    bar = Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
-    tasks = {}
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if total < MANY:
-            return
-        if stage not in tasks:
-            bar.start()
-            tasks[stage] = bar.add_task(stage, total=total)
-        bar.update(tasks[stage], completed=done)
-
-    try:
-        yield progress
-    finally:
-        bar.stop()

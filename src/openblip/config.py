@@ -20,6 +20,23 @@ TASKS: tuple[Task, ...] = get_args(Task)
 PRETRAINED: tuple[Task, ...] = ("caption", "match", "embed")
 Mode = Literal["encoder", "decoder"]
 
+SETS: dict[str, dict[Task, str]] = {
+    "base": {
+        "caption": "Salesforce/blip-image-captioning-base",
+        "answer": "Salesforce/blip-vqa-base",
+        "match": "Salesforce/blip-itm-base-coco",
+        "embed": "Salesforce/blip-itm-base-coco",
+    },
+    "large": {
+        "caption": "Salesforce/blip-image-captioning-large",
+        "answer": "Salesforce/blip-vqa-capfilt-large",
+        "match": "Salesforce/blip-itm-large-coco",
+        "embed": "Salesforce/blip-itm-large-coco",
+    },
+}
+"""Published checkpoints under one name, one for each task. The large set answers with a ViT-B: no larger one was
+published for questions."""
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 INCEPTION_MEAN = (0.5, 0.5, 0.5)
@@ -94,8 +111,8 @@ class ModelConfig:
         """Raise ModelError where the model cannot do this task."""
         if task not in self.tasks:
             raise ModelError(
-                f"this model has no weights to {task}, only to {', '.join(self.tasks)}: load a checkpoint that can "
-                f"{task}"
+                f"this model has no weights to {task}, only to {', '.join(self.tasks)}: name a checkpoint that can "
+                f"{task} as the model"
             )
 
     @property

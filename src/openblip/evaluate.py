@@ -9,21 +9,19 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from openblip.bulk.shards import Sample
 from openblip.engine import Engine, Floats, ImageStates, Ints
-from openblip.errors import DataError, ImageError, OptionError
-from openblip.image import load_image, preprocess_batch
+from openblip.errors import DataError, OptionError
 from openblip.metrics import CaptionScores as CaptionScores
 from openblip.metrics import RetrievalScores as RetrievalScores
 from openblip.metrics import caption_scores as caption_scores
 from openblip.metrics import retrieval_scores as retrieval_scores
+from openblip.pictures import Clock, pixels_or_raise, read_batches
 from openblip.text import TokenBatch, Tokenizer, clean_caption
 from openblip.types import GenerateOptions
 
@@ -120,14 +118,14 @@ def evaluate_retrieval(
     if rerank < 0:
         raise OptionError(f"rerank={rerank} is out of range: give 0 (ITC alone) or more")
     samples, start, engine = _at_hand(samples), time.perf_counter(), blip.engine
-    batches = list(_batches(samples, batch_size))
+    if batch_size < 1:
+        raise OptionError(f"batch_size={batch_size} is out of range: give 1 or more")
     texts = [clean_caption(text) for sample in samples for text in sample.captions]
     owners = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
     keeps_states = rerank > 0 and len(samples) * _state_bytes(engine) <= MAX_STATE_BYTES
     states: list[ImageStates] = []
     embeddings: list[Floats] = []
-    for batch in batches:
-        encoded = _encode(engine, batch)
+    for encoded in _encoded(blip, samples, batch_size):
         embeddings.append(engine.embed_images(encoded))
         if keeps_states:
             states.append(encoded)
@@ -137,7 +135,7 @@ def evaluate_retrieval(
     if rerank:
         for_images, for_texts = _best(similarity, rerank, axis=1), _best(similarity, rerank, axis=0)
         tokens = blip.tokenizer.encode_grounded(texts, _text_tokens(engine))
-        encoded_again = (_encode(engine, batch) for batch in batches)
+        encoded_again = _encoded(blip, samples, batch_size)
         logits = _match(engine, states or encoded_again, tokens, for_images | for_texts, progress)
         by_image, by_text = (reranked(similarity, logits, chosen) for chosen in (for_images, for_texts))
         itm, pairs = retrieval_scores(by_image, owners, by_text), int((for_images | for_texts).sum())
@@ -264,8 +262,14 @@ def _rows(batch: TokenBatch, rows: Ints) -> tuple[Ints, Ints]:
     return batch.tokens[rows, : lengths.max()], lengths
 
 
-def _encode(engine: Engine, samples: Sequence[Sample]) -> ImageStates:
-    return engine.encode_images(preprocess_batch(_load(samples), engine.config.vision))
+def _encoded(blip: Blip, samples: Sequence[Sample], size: int) -> Iterator[ImageStates]:
+    """The samples' pictures, `size` at a time."""
+    vision, keys = blip.config.vision, iter(samples)
+    for batch in read_batches((sample.image_bytes for sample in samples), size, vision, blip.limits, Clock()):
+        for loaded, sample in zip(batch, keys, strict=False):
+            if loaded.error is not None:
+                raise DataError(f"{sample.key}: {loaded.error}") from loaded.error
+        yield blip.engine.encode_images(pixels_or_raise(batch))
 
 
 def _state_bytes(engine: Engine) -> int:
@@ -278,29 +282,11 @@ def _text_tokens(engine: Engine) -> int:
     return min(TEXT_TOKENS, engine.config.text.max_positions)
 
 
-def _load(samples: Sequence[Sample]) -> list[Image.Image]:
-    images = []
-    for sample in samples:
-        try:
-            images.append(load_image(sample.image_bytes))
-        except ImageError as error:
-            raise DataError(f"{sample.key}: {error}") from error
-    return images
-
-
 def _at_hand(samples: Iterable[Sample]) -> list[Sample]:
     at_hand = list(samples)
     if not at_hand:
         raise DataError("the data set holds no samples: there is nothing to evaluate")
     return at_hand
-
-
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
-    if size < 1:
-        raise OptionError(f"batch_size={size} is out of range: give 1 or more")
-    left = iter(samples)
-    while batch := list(islice(left, size)):
-        yield batch
 
 
 def _tell(progress: Progress | None, stage: str, done: int, total: int) -> None:

@@ -7,30 +7,23 @@ Knows how pictures become batches, prompts become ids and hypotheses become capt
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from math import exp
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from openblip.config import ModelConfig
-from openblip.engine import Engine, Floats, QuestionStates
+from openblip.engine import Engine, Floats, ImageStates, Ints, QuestionStates
 from openblip.errors import CheckpointError, InputError, OpenBlipError, OptionError
-from openblip.image import DEFAULT_LIMITS, ImageLimits, ImageSource, load_image, preprocess
+from openblip.image import DEFAULT_LIMITS, ImageLimits, ImageSource
+from openblip.pictures import Clock, Loaded, as_list, digest, pixels_or_raise, read_batches
 from openblip.ranking import rank
 from openblip.search import Hypothesis, check_room, generate
 from openblip.text import Tokenizer
 from openblip.types import Answer, Caption, GenerateOptions, Match, Timing
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 EngineName = Literal["openvino", "torch"]
 
@@ -42,7 +35,6 @@ _SHOWN = 5
 _MAX_PICTURES, _MAX_ROWS, _MAX_STATE_BYTES = 32, 128, 2**28  # of one engine call
 # Compiled graphs hold the weights once more: worth the disk for a small model that starts often.
 _MAX_KEPT_BYTES = 2**27
-_IMAGE_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +131,11 @@ class Blip:
     ) -> list[list[Caption]]:
         """`options.num_return` captions a picture: best first from a beam search, in order of draw when sampling."""
         self.config.require("caption")
-        sources, options = _as_list(images), options or _DEFAULT_OPTIONS
+        sources, options = as_list(images), options or _DEFAULT_OPTIONS
         prompts = self._encode_prompts(_one_each(prompt, len(sources)), options)
-        clock, results = _Clock(), list[list[Caption]]()
-        for batch in self._batches(sources, _pictures_a_call(self.config, options), clock):
-            pixels = _pixels_or_raise(batch)
+        clock, results = Clock(), list[list[Caption]]()
+        for batch in self._batches(sources, options, clock):
+            pixels = pixels_or_raise(batch)
             done = len(results)
             results += self._caption_batch(pixels, prompts[done : done + len(pixels)], options, clock)
         self.timing = clock.timing()
@@ -171,34 +163,22 @@ class Blip:
         """
         self.config.require("match")
         self.config.require("embed")
-        sources = _as_list(images)
         descriptions = [texts] if isinstance(texts, str) else list(texts)
-        pairs = _pair_up(len(sources), len(descriptions))
-        if not pairs:
-            return []
-        clock = _Clock()
         grounded = self.tokenizer.encode_grounded(descriptions, self.config.text.max_positions)
+        clock, matches = Clock(), list[Match]()
         with clock.measure("encode_s"):
             text_vectors = self._text_vectors(descriptions)
-        matches: dict[int, Match] = {}
-        done = 0
-        for batch in self._batches(sources, _pictures_a_call(self.config, None), clock):
-            pixels = _pixels_or_raise(batch)
+        for _, states, picture, text in self._encoded_pairs(as_list(images), len(descriptions), clock):
             with clock.measure("encode_s"):
-                states = self.engine.encode_images(pixels)
                 image_vectors = self.engine.embed_images(states)
-            rows = [row for row, (picture, _) in enumerate(pairs) if done <= picture < done + len(pixels)]
-            picture = np.array([pairs[row][0] - done for row in rows], np.int64)
-            text = np.array([pairs[row][1] for row in rows], np.int64)
             with clock.measure("search_s"):
                 logits = self.engine.match(states, picture, grounded.tokens[text], grounded.lengths[text])
             probabilities = np.exp(-np.logaddexp(0.0, logits[:, 0] - logits[:, 1]))
             similarities = (image_vectors[picture] * text_vectors[text]).sum(axis=1)
-            for row, index, probability, similarity in zip(rows, text, probabilities, similarities, strict=True):
-                matches[row] = Match(descriptions[index], float(probability), float(similarity), self.name)
-            done += len(pixels)
+            for index, probability, similarity in zip(text, probabilities, similarities, strict=True):
+                matches.append(Match(descriptions[index], float(probability), float(similarity), self.name))
         self.timing = clock.timing()
-        return [matches[row] for row in range(len(pairs))]
+        return matches
 
     def answer(
         self,
@@ -214,41 +194,41 @@ class Blip:
         word. A question longer than the model's positions is cut.
         """
         self.config.require("answer")
-        sources, asked = _as_list(images), [questions] if isinstance(questions, str) else list(questions)
-        options = _ANSWER_OPTIONS if options is None else options
+        asked = [questions] if isinstance(questions, str) else list(questions)
+        options = options or _ANSWER_OPTIONS
         candidates = None if answers is None else self._answer_ids(answers)
-        together = _MAX_ROWS // (options.num_beams if candidates is None else min(RANKED, len(candidates)))
-        pairs, clock, found = _pair_up(len(sources), len(asked)), _Clock(), dict[int, Answer]()
-        done = 0
-        for batch in self._batches(sources, _pictures_a_call(self.config, None), clock):
-            pixels = _pixels_or_raise(batch)
-            with clock.measure("encode_s"):
-                states = self.engine.encode_images(pixels)
-            rows = [row for row, (picture, _) in enumerate(pairs) if done <= picture < done + len(pixels)]
-            for start in range(0, len(rows), max(1, together)):
-                chosen = rows[start : start + max(1, together)]
-                picture = np.array([pairs[row][0] - done for row in chosen], np.int64)
-                texts = [asked[pairs[row][1]] for row in chosen]
+        together = max(1, _MAX_ROWS // (_rows(options) if candidates is None else min(RANKED, len(candidates))))
+        clock, found = Clock(), list[Answer]()
+        for pixels, states, picture, text in self._encoded_pairs(as_list(images), len(asked), clock):
+            for start in range(0, len(text), together):
+                chosen = slice(start, start + together)
+                texts = [asked[index] for index in text[chosen]]
                 grounded = self.tokenizer.encode_grounded(texts, self.config.text.max_positions)
                 with clock.measure("encode_s"):
-                    read = self.engine.encode_questions(states, picture, grounded.tokens, grounded.lengths)
+                    read = self.engine.encode_questions(states, picture[chosen], grounded.tokens, grounded.lengths)
                 with clock.measure("search_s"):
-                    best = self._answers(read, options, answers, candidates)
-                for row, text, ranked in zip(chosen, texts, best, strict=True):
-                    (first, score), *others = ranked
+                    if answers is None or candidates is None:
+                        about = zip(picture[chosen], texts, strict=True)
+                        seeds = [digest(pixels[index], question) for index, question in about]
+                        best = self._written_answers(read, options, seeds)
+                    else:
+                        ranked = rank(self.engine, read, candidates, RANKED)
+                        best = [
+                            [(answers[each.index], each.log_probability) for each in row[:_SHOWN]] for row in ranked
+                        ]
+                for question, ((answer, score), *others) in zip(texts, best, strict=True):
                     runners_up = tuple((other, exp(value)) for other, value in others)
-                    found[row] = Answer(text, first, score, exp(score), runners_up, self.name)
-            done += len(pixels)
+                    found.append(Answer(question, answer, score, exp(score), runners_up, self.name))
         self.timing = clock.timing()
-        return [found[row] for row in range(len(pairs))]
+        return found
 
     def embed_images(self, images: ImageSource | Sequence[ImageSource]) -> Floats:
         """Unit vectors [pictures, projection]; their products with those of texts are the similarities of `match`."""
         self.config.require("embed")
-        clock = _Clock()
+        clock = Clock()
         vectors = [np.zeros((0, self.config.projection), np.float32)]
-        for batch in self._batches(_as_list(images), _pictures_a_call(self.config, None), clock):
-            pixels = _pixels_or_raise(batch)
+        for batch in self._batches(as_list(images), None, clock):
+            pixels = pixels_or_raise(batch)
             with clock.measure("encode_s"):
                 vectors.append(self.engine.embed_images(self.engine.encode_images(pixels)))
         self.timing = clock.timing()
@@ -257,7 +237,7 @@ class Blip:
     def embed_texts(self, texts: str | Sequence[str]) -> Floats:
         """Unit vectors [texts, projection]. A text longer than the model's positions is cut."""
         self.config.require("embed")
-        clock = _Clock()
+        clock = Clock()
         with clock.measure("encode_s"):
             vectors = self._text_vectors([texts] if isinstance(texts, str) else list(texts))
         self.timing = clock.timing()
@@ -271,22 +251,39 @@ class Blip:
             )
         return [[*self.tokenizer.caption_prompt(answer)[1:], self.tokenizer.sep_id] for answer in answers]
 
-    def _answers(
-        self,
-        read: QuestionStates,
-        options: GenerateOptions,
-        answers: Sequence[str] | None,
-        candidates: list[list[int]] | None,
+    def _written_answers(
+        self, read: QuestionStates, options: GenerateOptions, seeds: list[int]
     ) -> list[list[tuple[str, float]]]:
-        """For each question the answers and their log-probabilities, best first."""
-        if answers is not None and candidates is not None:
-            ranked = rank(self.engine, read, candidates, RANKED)
-            return [[(answers[each.index], each.log_probability) for each in row[:_SHOWN]] for row in ranked]
+        """For each question the answers that the model writes and their log-probabilities, best first: of the beams, or
+        of the draws."""
         wanted = options if options.sample else replace(options, num_return=options.num_beams)
         start = np.full((len(read), 1), self.tokenizer.dec_id, np.int64)
-        seeds = list(range(len(read))) if options.sample else None
         hypotheses = generate(self.engine, read, start, np.ones(len(read), np.int64), wanted, seeds)
+        if options.sample:
+            hypotheses = [sorted(row, key=lambda each: -each.log_probability) for row in hypotheses]
         return [[(self.tokenizer.decode(each.tokens), each.log_probability) for each in row] for row in hypotheses]
+
+    def _encoded_pairs(
+        self, sources: Sequence[ImageSource], texts: int, clock: Clock
+    ) -> Iterator[tuple[Floats, ImageStates, Ints, Ints]]:
+        """The pairs of pictures and texts in order, some pictures at a time: their pixels and states, and each pair's
+        picture, counted within these, and text."""
+        pairs = np.array(_pair_up(len(sources), texts), np.int64).reshape(-1, 2)
+        done = 0
+        for batch in self._batches(sources if len(pairs) else (), None, clock):
+            pixels = pixels_or_raise(batch)
+            with clock.measure("encode_s"):
+                states = self.engine.encode_images(pixels)
+            here = pairs[(pairs[:, 0] >= done) & (pairs[:, 0] < done + len(pixels))]
+            yield pixels, states, here[:, 0] - done, here[:, 1]
+            done += len(pixels)
+
+    def _batches(
+        self, sources: Iterable[ImageSource], options: GenerateOptions | None, clock: Clock
+    ) -> Iterator[list[Loaded]]:
+        """Loaded pictures in their order, as many at a time as share an engine call."""
+        size = _pictures_a_call(self.config, options)
+        return read_batches(sources, size, self.config.vision, self.limits, clock)
 
     def _encode_prompts(self, prompts: Sequence[str], options: GenerateOptions) -> list[list[int]]:
         ids = [self.tokenizer.caption_prompt(prompt) for prompt in prompts]
@@ -297,8 +294,8 @@ class Blip:
     def _outcomes(
         self, sources: Iterable[ImageSource], prompt_ids: list[int], options: GenerateOptions
     ) -> Iterator[Outcome]:
-        clock = _Clock()
-        for batch in self._batches(sources, _pictures_a_call(self.config, options), clock):
+        clock = Clock()
+        for batch in self._batches(sources, options, clock):
             pixels = [loaded.pixels for loaded in batch if loaded.pixels is not None]
             captions = iter(
                 self._caption_batch(np.stack(pixels), [prompt_ids] * len(pixels), options, clock) if pixels else ()
@@ -311,14 +308,14 @@ class Blip:
             self.timing = clock.timing()
 
     def _caption_batch(
-        self, pixels: Floats, prompts: list[list[int]], options: GenerateOptions, clock: _Clock
+        self, pixels: Floats, prompts: list[list[int]], options: GenerateOptions, clock: Clock
     ) -> list[list[Caption]]:
         """pixels: [pictures, 3, size, size]; prompts: ids, one row a picture."""
         with clock.measure("encode_s"):
             states = self.engine.encode_images(pixels)
         with clock.measure("search_s"):
             # The seed follows the picture and not its place: a sampled caption must not depend on its neighbours.
-            seeds = [_digest(picture) for picture in pixels] if options.sample else None
+            seeds = [digest(picture) for picture in pixels] if options.sample else None
             rows = self.tokenizer.pad(prompts)
             found = generate(self.engine, states, rows.tokens, rows.lengths, options, seeds)
             return [
@@ -343,95 +340,17 @@ class Blip:
         rows = self.tokenizer.encode_unimodal(texts, self.config.text.max_positions)
         return self.engine.embed_texts(rows.tokens, rows.lengths)
 
-    def _batches(self, sources: Iterable[ImageSource], size: int, clock: _Clock) -> Iterator[list[_Loaded]]:
-        """Loaded pictures in their order, `size` at a time."""
-        loaded = self._read_ahead(sources, 2 * size)
-        while batch := list(islice(loaded, size)):
-            for picture in batch:
-                clock.add("decode_s", picture.decode_s)
-                clock.add("preprocess_s", picture.preprocess_s)
-            yield batch
-
-    def _read_ahead(self, sources: Iterable[ImageSource], ahead: int) -> Iterator[_Loaded]:
-        """Load pictures in a few threads, in order, at most `ahead` of the caller; a lone one in this thread."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        iterator = iter(sources)
-        front = list(islice(iterator, 2))
-        if len(front) < 2:
-            yield from (self._load_picture(source) for source in front)
-            return
-        pool = ThreadPoolExecutor(_IMAGE_WORKERS, thread_name_prefix="openblip-image")
-        try:
-            pending: deque[Future[_Loaded]] = deque()
-            for source in chain(front, iterator):
-                pending.append(pool.submit(self._load_picture, source))
-                if len(pending) >= ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:  # also when the caller stops early
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _load_picture(self, source: ImageSource) -> _Loaded:
-        start = time.perf_counter()
-        try:
-            image = load_image(source, self.limits)
-        except OpenBlipError as error:
-            return _Loaded(source, None, error, time.perf_counter() - start, 0.0)
-        decoded = time.perf_counter()
-        pixels = preprocess(image, self.config.vision)
-        return _Loaded(source, pixels, None, decoded - start, time.perf_counter() - decoded)
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A picture as pixels [3, size, size], or why it is not."""
-
-    source: ImageSource
-    pixels: Floats | None
-    error: OpenBlipError | None
-    decode_s: float
-    preprocess_s: float
-
-
-Stage = Literal["decode_s", "preprocess_s", "encode_s", "search_s"]
-
-
-class _Clock:
-    """Adds up the seconds of a call's stages."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[Stage, float] = {"decode_s": 0.0, "preprocess_s": 0.0, "encode_s": 0.0, "search_s": 0.0}
-
-    def add(self, stage: Stage, seconds: float) -> None:
-        self._seconds[stage] += seconds
-
-    @contextmanager
-    def measure(self, stage: Stage) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.add(stage, time.perf_counter() - start)
-
-    def timing(self) -> Timing:
-        return Timing(**self._seconds)
-
 
 def _pictures_a_call(config: ModelConfig, options: GenerateOptions | None) -> int:
     """How many pictures share an engine call: bounded by count, by rows and by the image's keys and values in bf16."""
-    rows = 1 if options is None else options.num_return if options.sample else options.num_beams
+    rows = 1 if options is None else _rows(options)
     state_bytes = config.vision.tokens * config.text.width * config.text.layers * 2 * 2
     return max(1, min(_MAX_PICTURES, _MAX_ROWS // rows, _MAX_STATE_BYTES // state_bytes))
 
 
-def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
-    if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)):
-        return [images]
-    if isinstance(images, (bytearray, memoryview)):
-        return [bytes(images)]
-    if not isinstance(images, Iterable):
-        raise InputError(f"cannot take pictures from a {type(images).__name__}: give a picture or a list of pictures")
-    return list(images)
+def _rows(options: GenerateOptions) -> int:
+    """Rows that one picture, or question, takes in a decode."""
+    return options.num_return if options.sample else options.num_beams
 
 
 def _one_each(prompt: str | Sequence[str], pictures: int) -> list[str]:
@@ -451,20 +370,6 @@ def _pair_up(pictures: int, texts: int) -> list[tuple[int, int]]:
     if pictures == texts:
         return [(index, index) for index in range(texts)]
     return [(picture, text) for picture in range(pictures) for text in range(texts)]
-
-
-def _pixels_or_raise(batch: Sequence[_Loaded]) -> Floats:
-    """Pixels [pictures, 3, size, size], or the first error among them."""
-    for loaded in batch:
-        if loaded.error is not None:
-            raise loaded.error
-    return np.stack([loaded.pixels for loaded in batch if loaded.pixels is not None])
-
-
-def _digest(pixels: Floats) -> int:
-    from hashlib import blake2b
-
-    return int.from_bytes(blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=8).digest(), "little")
 
 
 def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, vocabulary: Path) -> None:

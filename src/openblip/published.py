@@ -1,4 +1,4 @@
-"""The published BLIP checkpoints: what transformers and salesforce/BLIP call the tensors, and the way back.
+"""The published BLIP checkpoints: what transformers and salesforce/BLIP call the tensors, and their configs as ours.
 
 A published tensor is ours under another name; only the text transformer's queries, keys and values are kept apart there
 and joined here. Strict: what is missing, misshapen or surplus is an error that lists it under its published name.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from openblip.config import CLIP_MEAN, CLIP_STD, ModelConfig, Task, TextConfig, VisionConfig, tensor_shapes
 from openblip.errors import CheckpointError
-from openblip.weights import Tensors
+from openblip.weights import Tensors, listed
 
 Style = Literal["transformers", "salesforce"]
 Colours = tuple[float, float, float]
@@ -81,23 +81,14 @@ _VISION: dict[Style, _Names] = {
         },
     ),
 }  # fmt: skip
-_LEADING = {"vision.class_token": 2, "vision.positions": 1}  # axes of one element that only published files have
 _STACKS = {"encoder": "text_encoder", "decoder": "text_decoder.bert"}
-
-
-def style_of(tensors: Mapping[str, object]) -> Style | None:
-    """By whose names the tensors are called, if by either."""
-    for style, names in _VISION.items():
-        if names.class_token in tensors:
-            return style
-    return None
 
 
 def from_published(
     tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, style: Style, where: str
 ) -> Tensors:
     """The tensors of `config.tensor_shapes` out of a published file. Raises CheckpointError."""
-    homes, faults, result = _homes(config, style), list[str](), Tensors()
+    homes, faults, result = homes_of(config, style), list[str](), Tensors()
     for name, shape in tensor_shapes(config).items():
         copies = {parts[0]: _joined(parts, shape, tensors, faults) for parts in homes.get(name, ())}
         whole = [(first, copy) for first, copy in copies.items() if copy is not None]
@@ -118,22 +109,7 @@ def from_published(
     ]
     faults += _check_tied(tensors)
     if faults:
-        shown = "; ".join(faults[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
-        raise CheckpointError(f"{where} is not a BLIP checkpoint for {' and '.join(config.tasks)}: {shown}")
-    return result
-
-
-def to_published(tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, style: Style) -> Tensors:
-    """The inverse of `from_published`, every copy written out, the tied output table included."""
-    result = Tensors()
-    for name, copies in _homes(config, style).items():
-        value = tensors[name]
-        value = value.reshape((1,) * _LEADING.get(name, 0) + value.shape)
-        for parts in copies:
-            result.update(zip(parts, np.split(value, len(parts)) if parts[1:] else [value], strict=True))
-    if writer := _writer(config):
-        result["text_decoder.cls.predictions.decoder.weight"] = tensors[f"{writer}.tokens.weight"]
-        result["text_decoder.cls.predictions.decoder.bias"] = result["text_decoder.cls.predictions.bias"]
+        raise CheckpointError(f"{where} is not a BLIP checkpoint for {' and '.join(config.tasks)}: {listed(faults)}")
     return result
 
 
@@ -155,7 +131,8 @@ def _joined(
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _homes(config: ModelConfig, style: Style) -> dict[str, Homes]:
+def homes_of(config: ModelConfig, style: Style) -> dict[str, Homes]:
+    """Where each tensor of ours stands in a published file."""
     homes: dict[str, Homes] = {}
 
     def put(ours: str, *theirs: str, kinds: tuple[str, ...] = ("weight", "bias")) -> None:

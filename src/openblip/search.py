@@ -78,9 +78,7 @@ def generate(
     sep = engine.config.text.sep_id
     if rows > 1 and not options.sample:
         return _beam_search(decode, first, prompts, lengths, options, sep)
-    choose: Choose = _greedy_choice
-    if options.sample:
-        choose = _NucleusChoice(options, seeds if seeds is not None else [0] * pictures)
+    choose = _NucleusChoice(options, seeds or [0] * pictures) if options.sample else _greedy_choice
     return _row_search(decode, first, prompts, lengths, options, sep, rows, choose)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,8 @@ def read_tensors(path: Path) -> Tensors:
     return _read_pickle(path) if path.suffix in PICKLES else _read_safetensors(path)
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool, made_by: str = "openblip"
-) -> None:
-    """Write a safetensors file in float32 or bfloat16. made_by: the file's metadata key "format"; transformers wants
-    "pt"."""
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool) -> None:
+    """Write a safetensors file in float32 or bfloat16."""
     from safetensors import TensorSpec, serialize
 
     arrays = {}  # keeps every buffer alive while safetensors reads it through its address
@@ -47,7 +44,12 @@ def write_tensors(
         for name, array in arrays.items()
     }
     # Not serialize_file: it makes the file readable to its owner alone, and a service often runs as another user.
-    path.write_bytes(serialize(specs, metadata={"format": made_by}))
+    path.write_bytes(serialize(specs, metadata={"format": "openblip"}))
+
+
+def listed(faults: Sequence[str], shown: int = 12) -> str:
+    """Faults in one line, the first few of many."""
+    return "; ".join(faults[:shown]) + (f"; and {len(faults) - shown} more" if len(faults) > shown else "")
 
 
 def digest(path: Path) -> str:

@@ -92,6 +92,11 @@ def pictures(count: int, size: int = SIZE) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, size=(size, size), mode="nearest")
 
 
+def cut(tokens: list[int]) -> list[int]:
+    """Without the padding behind [SEP]."""
+    return tokens[: tokens.index(SEP) + 1] if SEP in tokens else tokens
+
+
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("prompt", [[], [7, 9, 11]])
 @torch.no_grad()
@@ -109,7 +114,7 @@ def test_captions(captioner: tuple[Any, Checkpoint], name: str, beams: int, prom
     texts = []
     for row, hypotheses in zip(expected.tolist(), found, strict=True):
         tokens = row[start.shape[1] :]
-        ended = tokens[: tokens.index(SEP) + 1] if SEP in tokens else tokens
+        ended = cut(tokens)
         assert list(hypotheses[0].tokens) == ended
         texts.append(tuple(ended))
     assert len(set(texts)) > 1
@@ -163,7 +168,7 @@ def test_answers(answerer: tuple[Any, Checkpoint], name: str, beams: int) -> Non
             attention_mask=torch.ones(1, length, dtype=torch.long),
             num_beams=beams, do_sample=False, max_length=10, min_length=0,
         )[0, 1:].tolist()  # fmt: skip
-        ended = expected[: expected.index(SEP) + 1] if SEP in expected else expected
+        ended = cut(expected)
         assert list(found[row][0].tokens) == ended
         texts.append(tuple(ended))
     assert len(set(texts)) > 1

@@ -1,0 +1,137 @@
+"""Sources of pictures -> batches of pixels, in order, a few read ahead; and where a call's seconds go.
+
+Knows files no further than `image` does. Does not know models beyond the size of their input.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from openblip.config import VisionConfig
+from openblip.engine import Floats
+from openblip.errors import InputError, OpenBlipError
+from openblip.image import ImageLimits, ImageSource, load_image, preprocess
+from openblip.types import Timing
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+Stage = Literal["decode_s", "preprocess_s", "encode_s", "search_s"]
+_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A picture as pixels [3, size, size], or why it is not."""
+
+    source: ImageSource
+    pixels: Floats | None
+    error: OpenBlipError | None
+    decode_s: float
+    preprocess_s: float
+
+
+class Clock:
+    """Adds up the seconds of a call's stages."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Stage, float] = {"decode_s": 0.0, "preprocess_s": 0.0, "encode_s": 0.0, "search_s": 0.0}
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Count seconds that were measured elsewhere."""
+        self._seconds[stage] += seconds
+
+    @contextmanager
+    def measure(self, stage: Stage) -> Iterator[None]:
+        """Count the seconds of a `with` block."""
+        start = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - start)
+
+    def timing(self) -> Timing:
+        """All of them."""
+        return Timing(**self._seconds)
+
+
+def as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
+    """Many pictures as they are, a lone one as a list of one. Raises InputError on what holds no pictures."""
+    if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)):
+        return [images]
+    if isinstance(images, (bytearray, memoryview)):
+        return [bytes(images)]
+    if not isinstance(images, Iterable):
+        raise InputError(f"cannot take pictures from a {type(images).__name__}: give a picture or a list of pictures")
+    return list(images)
+
+
+def read_batches(
+    sources: Iterable[ImageSource], size: int, vision: VisionConfig, limits: ImageLimits, clock: Clock
+) -> Iterator[list[Loaded]]:
+    """Loaded pictures in their order, `size` at a time; at most two batches are read ahead of the caller."""
+    loaded = _read_ahead(sources, 2 * size, vision, limits)
+    while batch := list(islice(loaded, size)):
+        for picture in batch:
+            clock.add("decode_s", picture.decode_s)
+            clock.add("preprocess_s", picture.preprocess_s)
+        yield batch
+
+
+def pixels_or_raise(batch: Sequence[Loaded]) -> Floats:
+    """Pixels [pictures, 3, size, size], or the first error among them."""
+    for loaded in batch:
+        if loaded.error is not None:
+            raise loaded.error
+    return np.stack([loaded.pixels for loaded in batch if loaded.pixels is not None])
+
+
+def digest(pixels: Floats, text: str = "") -> int:
+    """A number that follows from the picture, and a text about it, alone."""
+    from hashlib import blake2b
+
+    content = np.ascontiguousarray(pixels).tobytes() + text.encode()
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+
+
+def _read_ahead(
+    sources: Iterable[ImageSource], ahead: int, vision: VisionConfig, limits: ImageLimits
+) -> Iterator[Loaded]:
+    """Load pictures in a few threads, in order, at most `ahead` of the caller; a lone one in this thread."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    iterator = iter(sources)
+    front = list(islice(iterator, 2))
+    if len(front) < 2:
+        yield from (_load(source, vision, limits) for source in front)
+        return
+    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="openblip-image")
+    try:
+        pending: deque[Future[Loaded]] = deque()
+        for source in chain(front, iterator):
+            pending.append(pool.submit(_load, source, vision, limits))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:  # also when the caller stops early
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _load(source: ImageSource, vision: VisionConfig, limits: ImageLimits) -> Loaded:
+    start = time.perf_counter()
+    try:
+        image = load_image(source, limits)
+    except OpenBlipError as error:
+        return Loaded(source, None, error, time.perf_counter() - start, 0.0)
+    decoded = time.perf_counter()
+    pixels = preprocess(image, vision)
+    return Loaded(source, pixels, None, decoded - start, time.perf_counter() - decoded)

@@ -1,0 +1,105 @@
+"""`openblip match`, `answer`, `eval` and `train`, in this process with a tiny random model."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openblip import cli
+from openblip.errors import ImageError
+from openblip.pipeline import Blip
+
+
+def test_match(openblip: Any, album: Path, blip: Blip) -> None:
+    texts = ["a dog on the grass", "a train", "two birds at sea"]
+    expected = blip.match("photo0.jpg", texts)
+    best_first = sorted(expected, key=lambda match: -match.probability)
+    code, lines, errors = openblip("match", "photo0.jpg", *texts)
+    assert (code, errors) == (0, [])
+    assert [line.split(" ", 2)[2] for line in lines] == [match.text for match in best_first]
+    assert [float(line.split(" ")[0]) for line in lines] == pytest.approx([m.probability for m in best_first], abs=1e-4)
+    record = json.loads(openblip("match --json", "photo0.jpg", *texts)[1][0])
+    assert record["source"] == "photo0.jpg"
+    assert [match["text"] for match in record["matches"]] == [match.text for match in best_first]
+    code, lines, errors = openblip("match", "missing.jpg", "a dog")
+    assert (code, lines, len(errors)) == (1, [], 1)
+
+
+def test_answer(openblip: Any, album: Path, blip: Blip) -> None:
+    questions = ["is the dog young", "a red hat"]
+    expected = blip.answer("photo0.jpg", questions)
+    code, lines, errors = openblip("answer", "photo0.jpg", *questions)
+    assert (code, errors) == (0, [])
+    assert lines == [f"{answer.probability:.4f} {answer.question} {answer.text}" for answer in expected]
+    record = json.loads(openblip("answer --json --answer dog --answer cat", "photo0.jpg", questions[0])[1][0])
+    [answer] = record["answers"]
+    assert {answer["text"], answer["others"][0][0]} == {"dog", "cat"}
+    code, lines, errors = openblip("answer", "missing.jpg", "a dog")
+    assert (code, lines, len(errors)) == (1, [], 1)
+
+
+def shard(path: Path, photos: list[Path]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for index, photo in enumerate(photos):
+            record = json.dumps({"captions": [f"a dog {index}", "two dogs"]}).encode()
+            for name, data in ((f"{index:04d}.jpg", photo.read_bytes()), (f"{index:04d}.json", record)):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, BytesIO(data))
+    return path
+
+
+def test_evaluations(openblip: Any, album: Path) -> None:
+    shard(album / "dev-0.tar", sorted(album.glob("*.jpg"))[:3])
+    shard(album / "dev-1.tar", sorted(album.glob("*.jpg"))[3:])
+    code, lines, errors = openblip("eval caption --json --data", "dev-*.tar")
+    assert (code, errors) == (0, [])
+    result = json.loads("\n".join(lines))
+    assert result["images"] == 6
+    assert result["cider"] >= 0
+    code, lines, errors = openblip("eval retrieval --json --rerank 2 --data dev-0.tar --data dev-1.tar --limit 4")
+    assert (code, errors) == (0, [])
+    assert json.loads("\n".join(lines))["itc"]["images"] == 4
+    assert "CIDEr" in "\n".join(openblip("eval caption --num-beams 1 --data", str(album))[1])
+    assert "R@1" in "\n".join(openblip("eval retrieval --rerank 0 --data", str(album))[1])
+    code, lines, errors = openblip("eval caption --data nowhere-*.tar")
+    assert (code, lines, len(errors)) == (1, [], 1)
+
+
+def test_pretrain_is_handed_its_config(
+    album: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from openblip.train import loop
+
+    calls: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(loop, "run_pretrain", lambda config, *, resume: calls.append((config, resume)))
+    assert cli.run(["train", "pretrain", "--config", "mini.toml"]) == 0
+    assert cli.run(["train", "pretrain", "--config", "mini.toml", "--resume"]) == 0
+    assert calls == [(Path("mini.toml"), False), (Path("mini.toml"), True)]
+    assert cli.run(["train", "pretrain"]) == 2
+
+
+def test_pretrain_without_torch_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "openblip.train.loop", raising=False)
+    assert cli.run(["train", "pretrain", "--config", "mini.toml"]) == 1
+    assert "pip install openblip[train]" in capsys.readouterr().err
+
+
+def test_errors_of_photos_are_of_the_tree(album: Path) -> None:
+    """What the list reports is what the library raises."""
+    from openblip.bulk.photo_list import PhotoList
+
+    errors: list[Exception] = []
+    photos = PhotoList(["nothing-*.jpg", "photo0.jpg"], None, sidecar=False, overwrite=False, report=errors.append)
+    assert list(photos) == [Path("photo0.jpg")]
+    assert [type(error) for error in errors] == [ImageError]
+    assert (photos.total, photos.done, photos.failed) == (2, 1, 1)
