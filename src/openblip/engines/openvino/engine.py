@@ -298,7 +298,7 @@ class OpenVinoEngine:
         return min(-(-int(lengths.max()) // _LENGTH_BLOCK) * _LENGTH_BLOCK, self.config.text.max_positions)
 
     def _request(self, name: GraphName) -> ov.InferRequest:
-        return self._compiler.request(name, self._writers[name])
+        return self._compiler.request(name, self._writers[name], fuse_attention=name == "image_encoder")
 
 
 def _own(images: ImageStates | QuestionStates) -> OpenVinoImageStates:
