@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from openblip.config import ModelConfig, Task
+from openblip.convert import to_published
 from openblip.weights import write_tensors
-from published_files import to_published
 from tiny import random_tensors, tiny_config, write_vocabulary
 
 ARCHITECTURES = {

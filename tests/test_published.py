@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from openblip import Blip
 from openblip.checkpoint import load_checkpoint
 from openblip.config import Task, VisionConfig
+from openblip.convert import to_published
 from openblip.errors import CheckpointError, ModelError
 from openblip.published import Style, config_from_transformers, from_published, resize_positions
 from openblip.weights import Tensors, write_tensors
-from published_files import to_published
 from published_folders import config_for, transformers_folder
 from tiny import TINY_VOCABULARY, random_pixels, random_tensors, write_vocabulary
 

@@ -26,7 +26,7 @@ from openblip.published import (
     from_published,
     resize_positions,
 )
-from openblip.text import Tokenizer
+from openblip.text import Tokenizer, write_vocabulary
 from openblip.weights import PICKLES, Tensors, digest, listed, read_tensors, write_tensors
 
 CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR = "config.json", "model.safetensors", "vocab.txt", "preprocessor_config.json"
@@ -130,11 +130,15 @@ def save_checkpoint(
     check_tensors(tensors, config, "the model to save")
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, tensors, bfloat16=bfloat16)
-    text = vocabulary.read_text(encoding="utf-8")
-    (folder / VOCABULARY).write_text(text, encoding="utf-8")
-    (folder / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_vocabulary(vocabulary, folder / VOCABULARY)
+    for name, values in ((CONFIG, config.to_dict()), (PREPROCESSOR, preprocessor(config))):
+        (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def preprocessor(config: ModelConfig) -> dict[str, Any]:
+    """What preprocessor_config.json holds."""
     size = config.vision.image_size
-    preprocessor = {
+    return {
         "do_resize": True,
         "size": {"height": size, "width": size},
         "resample": 3,
@@ -145,7 +149,6 @@ def save_checkpoint(
         "image_std": list(config.vision.std),
         "do_convert_rgb": True,
     }
-    (folder / PREPROCESSOR).write_text(json.dumps(preprocessor, indent=2) + "\n", encoding="utf-8")
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]], config: ModelConfig, where: str) -> None:

@@ -30,8 +30,10 @@ def read_tensors(path: Path) -> Tensors:
     return _read_pickle(path) if path.suffix in PICKLES else _read_safetensors(path)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool) -> None:
-    """Write a safetensors file in float32 or bfloat16."""
+def write_tensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool, written_for: str = "openblip"
+) -> None:
+    """Write a safetensors file in float32 or bfloat16. written_for: transformers reads files for "pt" alone."""
     from safetensors import TensorSpec, serialize
 
     arrays = {}  # keeps every buffer alive while safetensors reads it through its address
@@ -44,7 +46,27 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: 
         for name, array in arrays.items()
     }
     # Not serialize_file: it makes the file readable to its owner alone, and a service often runs as another user.
-    path.write_bytes(serialize(specs, metadata={"format": "openblip"}))
+    path.write_bytes(serialize(specs, metadata={"format": written_for}))
+
+
+def write_pickle(path: Path, groups: Mapping[str, Mapping[str, NDArray[Any]]], *, bfloat16: bool) -> None:
+    """Write torch's pickle of tensors by name, in groups as salesforce/BLIP has them ("model"). What two names share is
+    written once. Raises MissingExtra where torch is not installed."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtra("torch", "torch") from error
+    dtype = torch.bfloat16 if bfloat16 else torch.float32
+    known: dict[int, Any] = {}
+
+    def tensor(values: NDArray[Any]) -> Any:
+        if id(values) not in known:
+            known[id(values)] = torch.from_numpy(np.array(values, np.float32)).to(dtype)
+        return known[id(values)]
+
+    torch.save(
+        {group: {name: tensor(values) for name, values in named.items()} for group, named in groups.items()}, path
+    )
 
 
 def listed(faults: Sequence[str], shown: int = 12) -> str:
