@@ -63,27 +63,31 @@ def load_checkpoint(source: Path, name: str | None = None, *, image_size: int | 
     return replace(loaded, config=config, tensors=tensors)
 
 
-def _load_folder(folder: Path, name: str | None) -> Checkpoint:
+def read_config(folder: Path) -> ModelConfig:
+    """The config of a folder of ours or of transformers, without its tensors. Raises CheckpointError."""
     values = _read_json(folder / CONFIG)
     kind = values.get("model_type")
-    if kind not in ("openblip", "blip"):
-        raise CheckpointError(
-            f"{folder / CONFIG} is no config of BLIP (its model_type is {kind!r}): give a folder that openblip or "
-            "transformers wrote"
-        )
-    weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
-    vocabulary = _vocabulary(folder)
-    name = name or folder.resolve().name
     if kind == "openblip":
-        config = ModelConfig.from_dict(values)
-        tensors = read_tensors(weights)
+        return ModelConfig.from_dict(values)
+    if kind == "blip":
+        preprocessor = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
+        config = config_from_transformers(values, preprocessor, str(folder / CONFIG))
+        return _with_token_ids(config, _vocabulary(folder))
+    raise CheckpointError(
+        f"{folder / CONFIG} is no config of BLIP (its model_type is {kind!r}): give a folder that openblip or "
+        "transformers wrote"
+    )
+
+
+def _load_folder(folder: Path, name: str | None) -> Checkpoint:
+    config = read_config(folder)
+    weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
+    tensors = read_tensors(weights)
+    if _read_json(folder / CONFIG)["model_type"] == "openblip":
         check_tensors(tensors, config, str(weights))
-        return Checkpoint(name, weights, vocabulary, config, tensors)
-    preprocessor = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
-    config = config_from_transformers(values, preprocessor, str(folder / CONFIG))
-    config = _with_token_ids(config, vocabulary)
-    tensors = from_published(read_tensors(weights), config, "transformers", str(weights))
-    return Checkpoint(name, weights, vocabulary, config, tensors)
+    else:
+        tensors = from_published(tensors, config, "transformers", str(weights))
+    return Checkpoint(name or folder.resolve().name, weights, _vocabulary(folder), config, tensors)
 
 
 def _load_pickle(path: Path, name: str | None) -> Checkpoint:

@@ -141,6 +141,23 @@ def hub_cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
+def cached_names() -> list[HubName]:
+    """All checkpoints of the hub that are cached whole, of whatever kind, by name."""
+    names = []
+    for reference in sorted(hub_cache().glob("models--*/refs/**/*")):
+        repository = reference.relative_to(hub_cache()).parts[0]
+        revision = reference.relative_to(hub_cache() / repository / "refs").as_posix()
+        name = HubName.parse(f"{repository.removeprefix('models--').replace('--', '/', 1)}@{revision}")
+        if name is not None and reference.is_file() and cached_folder(name):
+            names.append(name)
+    return names
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes of all files of a folder, those that it links to included."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def compiled_folder() -> Path | None:
     """Where compiled graphs outlive the process: OPENBLIP_CACHE, else XDG_CACHE_HOME/openblip, else ~/.cache/openblip.
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from openblip.config import SETS
 from openblip.errors import ModelError, ModelNotFound
-from openblip.hub import BUNDLED, VOCABULARIES, WEIGHTS, HubName, cache_of, cached_folder, find_model
+from openblip.hub import BUNDLED, VOCABULARIES, WEIGHTS, HubName, cache_of, cached_folder, find_model, size_on_disk
 from openblip.weights import digest
 
 Progress = Callable[[str, int, int], None]
@@ -66,7 +66,7 @@ def pull(name: str, progress: Progress) -> Iterator[Pulled]:
     """
     if name in BUNDLED:
         folder = find_model(name).path
-        yield Pulled(name, folder, 0, _size(folder))
+        yield Pulled(name, folder, 0, size_on_disk(folder))
         return
     parsed = HubName.parse(name)
     if name not in SETS and parsed is None:
@@ -82,7 +82,7 @@ def _pull_checkpoint(name: HubName, progress: Progress) -> Pulled:
     from huggingface_hub import constants, hf_hub_download
 
     if constants.HF_HUB_OFFLINE and (folder := cached_folder(name)):
-        return Pulled(str(name), folder, 0, _size(folder))
+        return Pulled(str(name), folder, 0, size_on_disk(folder))
     config, *others = _look_up(name)
     repository = cache_of(name.repository)
     blobs = repository / "blobs"
@@ -98,7 +98,7 @@ def _pull_checkpoint(name: HubName, progress: Progress) -> Pulled:
         reference.write_text(config.commit, encoding="utf-8")
     folder = repository / "snapshots" / config.commit
     unchecked = tuple(file.name for file in (config, *others) if not _expected(file))
-    return Pulled(str(name), folder, fetched, _size(folder), unchecked)
+    return Pulled(str(name), folder, fetched, size_on_disk(folder), unchecked)
 
 
 def _look_up(name: HubName) -> list[_File]:
@@ -243,10 +243,6 @@ def _check_space(part: Path, wanted: int) -> None:
             f"the disk is full: {wanted / 1e6:,.0f} MB are to come and {free / 1e6:,.0f} MB are free in {part.parent}; "
             "make room or set HF_HOME to a folder on another disk"
         )
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 # --------------------------------------------------------------------------------------------------------------- errors

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from openblip.cli.data import evaluation, train
-from openblip.cli.models import convert, pull
+from openblip.cli.models import convert, models, pull, verify
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
 from openblip.cli.photos import answer, caption, match
 from openblip.errors import OpenBlipError, OptionError
@@ -73,5 +73,5 @@ def commands() -> None:
     """BLIP: captions of pictures, answers about them and image-text scores, on the CPU at hand."""
 
 
-for command in (answer, caption, convert, evaluation, match, pull, train):
+for command in (answer, caption, convert, evaluation, match, models, pull, train, verify):
     commands.add_command(command)

@@ -39,25 +39,35 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
     ) -> int:
         return command(*arguments, load=partial(load_model, model, engine, precision, threads), **options)
 
-    decorated: Callable[..., int] = with_model
-    for option in (
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one a core]"),
-        click.option(
-            "--precision",
-            type=click.Choice(["f32", "bf16", "int8"]),
-            help="Of the computation.  [default: bf16 where the processor has it, else f32]",
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(["openvino", "torch"]),
-            default="openvino",
-            show_default=True,
-            help="What computes; torch needs the extra `torch`.",
-        ),
-        click.option("--model", help="A model's name, its folder or .pth.  [default: $OPENBLIP_MODEL, else mini]"),
-    ):
-        decorated = option(decorated)
-    return decorated
+    named = click.option("--model", help="A model's name, its folder or .pth.  [default: $OPENBLIP_MODEL, else mini]")
+    return named(run_options()(with_model))
+
+
+def run_options(precision: str | None = None) -> Callable[[Command], Command]:
+    """The options that say how a model runs. precision: the default, where it is not left to the engine."""
+    default = precision or "bf16 where the processor has it, else f32"
+
+    def decorate(command: Command) -> Command:
+        for option in (
+            click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one a core]"),
+            click.option(
+                "--precision",
+                type=click.Choice(["f32", "bf16", "int8"]),
+                default=precision,
+                help=f"Of the computation.  [default: {default}]",
+            ),
+            click.option(
+                "--engine",
+                type=click.Choice(["openvino", "torch"]),
+                default="openvino",
+                show_default=True,
+                help="What computes; torch needs the extra `torch`.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def load_model(
