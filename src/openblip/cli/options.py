@@ -19,7 +19,7 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 DEFAULTS = GenerateOptions()
 ABOUT_MINI = (
     "openblip: using mini, the small model in the box: short captions of everyday scenes, often wrong in detail "
-    "(--model FOLDER takes another)"
+    "(openblip pull base fetches larger ones)"
 )
 
 Command = TypeVar("Command", bound=Callable[..., Any])
