@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 
+LFS = (".safetensors", ".bin")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -24,7 +25,8 @@ class Hub:
 
     gated: repositories that answer so. break_after: bytes of weights after which a connection is cut, as often as
     `breaks` says (-1: always); with `holding` it stays open and silent instead. corrupt: files that arrive with a byte
-    changed. ranges: whether Range is heeded.
+    changed. ranges: whether Range is heeded. storage: another address that requests for weights are sent on to, as the
+    real hub does; `storage_tokens` are those that were sent there.
     """
 
     repositories: dict[str, Path]
@@ -35,6 +37,8 @@ class Hub:
     breaks: int = -1
     holding: Event | None = None
     ranges: bool = True
+    storage: str | None = None
+    storage_tokens: list[str | None] = field(default_factory=list)
     status: int | None = None
     etags: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -66,6 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         hub = self.hub
+        if self.path.startswith("/storage/"):
+            hub.storage_tokens.append(self.headers.get("Authorization"))
+            _, _, owner, repository, name = self.path.split("/")
+            hub.requests.append((self.command, name, self.headers.get("Range")))
+            return self._send(name, (hub.repositories[f"{owner}/{repository}"] / name).read_bytes(), with_body)
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         if match is None:
             return self._refuse(404, "")  # errands of the library's own
@@ -83,11 +92,22 @@ class _Handler(BaseHTTPRequestHandler):
         path = hub.repositories[repository] / name
         if not path.is_file():
             return self._refuse(404, "EntryNotFound")
+        if hub.storage and name.endswith(LFS):
+            return self._send_on(f"{hub.storage}/storage/{repository}/{name}", path.read_bytes())
         return self._send(name, path.read_bytes(), with_body)
+
+    def _send_on(self, address: str, content: bytes) -> None:
+        self.send_response(302)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Linked-Size", str(len(content)))
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _send(self, name: str, content: bytes, with_body: bool) -> None:
         hub = self.hub
-        in_lfs = name.endswith((".safetensors", ".bin"))
+        in_lfs = name.endswith(LFS)
         git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         etag = hub.etags.get(name) or (hashlib.sha256(content).hexdigest() if in_lfs else git)
         if name in hub.corrupt:
@@ -120,13 +140,19 @@ class _Handler(BaseHTTPRequestHandler):
 def running(repositories: dict[str, Path]) -> Iterator[Hub]:
     """The hub, while the block runs."""
     hub = Hub(repositories)
+    with serving(hub) as hub.address:
+        yield hub
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[str]:
+    """One more address of a hub, such as its storage."""
     handler = type("Handler", (_Handler,), {"hub": hub})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        hub.address = f"http://127.0.0.1:{server.server_address[1]}"
         thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
-            yield hub
+            yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import resource
 import shutil
 import socket
@@ -18,9 +19,10 @@ from typing import Any
 import pytest
 
 from command_line import COMMAND, start
-from model_hub import COMMIT, Hub, running
+from model_hub import COMMIT, Hub, running, serving
 from openblip import pull as pull_module
 from openblip.checkpoint import load_checkpoint
+from openblip.config import SETS
 from openblip.errors import ModelError
 from published_folders import transformers_folder
 
@@ -111,6 +113,17 @@ def test_a_pickle_only_where_there_is_no_safetensors(hub: Hub, settings: dict[st
     assert {"pytorch_model.bin", "tokenizer.json"} < {file.name for file in snapshot(settings).iterdir()}
 
 
+def test_a_set_is_all_its_checkpoints(hub: Hub, settings: dict[str, str]) -> None:
+    members = list(dict.fromkeys(SETS["base"].values()))
+    hub.repositories |= dict.fromkeys(members, hub.repositories[NAME])
+    code, printed, errors = openblip(settings, "pull", "base")
+    assert (code, errors) == (0, "")
+    assert [line.split(":")[0] for line in printed.splitlines()] == members
+    _, listed, _ = openblip(settings, "models", "--json")
+    cached = [model["name"] for model in json.loads(listed)["models"] if model["where"] == "cached"]
+    assert cached == members
+
+
 def test_a_broken_connection_goes_on_in_the_same_run(hub: Hub, settings: dict[str, str]) -> None:
     hub.break_after, hub.breaks = 100_000, 1
     assert openblip(settings, "pull", NAME)[0] == 0
@@ -174,6 +187,34 @@ def test_a_server_without_hashes_is_told_of(hub: Hub, settings: dict[str, str]) 
 def test_the_token_is_sent_to_the_hub(hub: Hub, settings: dict[str, str]) -> None:
     assert openblip(settings | {"HF_TOKEN": "hf_secret"}, "pull", NAME)[0] == 0
     assert set(hub.tokens) == {"Bearer hf_secret"}
+
+
+def test_weights_that_lie_on_another_host(hub: Hub, settings: dict[str, str]) -> None:
+    """As on the real hub: the storage is asked for the rest of a broken file, and never sees the token."""
+    with serving(hub) as hub.storage:
+        hub.break_after, hub.breaks = 100_000, 1
+        assert openblip(settings | {"HF_TOKEN": "hf_secret"}, "pull", NAME)[0] == 0
+    assert hub.storage_tokens == [None, None]
+    assert hub.gets("model.safetensors")[-1] == "bytes=100000-"
+    assert hub.sent["model.safetensors"] == (snapshot(settings) / "model.safetensors").stat().st_size
+
+
+def test_a_bar_on_a_terminal_alone(settings: dict[str, str]) -> None:
+    master, slave = pty.openpty()
+    environment = {**os.environ, **settings, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen([*COMMAND, "pull", NAME], env=environment, stdout=subprocess.PIPE, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 65536)
+            except OSError:  # the other side is closed
+                break
+        assert process.stdout
+        assert b"\x1b" not in process.stdout.read()
+        assert process.wait(60) == 0
+    os.close(master)
+    assert b"model.safetensors" in shown
 
 
 @pytest.mark.parametrize(
