@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from openblip.errors import ModelNotFound
-from openblip.hub import ModelFolder, compiled_folder, find_model
+from openblip.hub import ModelFolder, compiled_folder, find_model, find_set
 
 
 @pytest.fixture
@@ -41,9 +41,7 @@ def test_variable_names_the_default(bundled: Path, tmp_path: Path, monkeypatch: 
 
 def test_a_bad_variable_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLIP_MODEL", "tiny-blip")
-    with pytest.raises(
-        ModelNotFound, match=r"'tiny-blip' \(from OPENBLIP_MODEL\): use mini or the path of a checkpoint"
-    ):
+    with pytest.raises(ModelNotFound, match=r"'tiny-blip' \(from OPENBLIP_MODEL\): use mini, base, large, owner/name"):
         find_model()
 
 
@@ -64,15 +62,79 @@ def test_a_known_name_wins_over_a_folder_of_that_name(
     assert find_model("./mini").path.resolve() == tmp_path / "mini"
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of huggingface_hub."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def cached(cache: Path, repository: str, commit: str = "c" * 40, revision: str = "main") -> Path:
+    """A checkpoint as huggingface_hub leaves it behind; returns its snapshot."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        (snapshot / file).write_text("{}", encoding="utf-8")
+    (folder / "refs" / revision).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / revision).write_text(commit, encoding="utf-8")
+    return snapshot
+
+
+def test_a_name_of_the_hub_is_found_in_the_cache(cache: Path) -> None:
+    snapshot = cached(cache, "someone/blip")
+    other = cached(cache, "someone/blip", "d" * 40, "refs/pr/18")
+    assert find_model("someone/blip") == ModelFolder("someone/blip", snapshot)
+    assert find_model("someone/blip@refs/pr/18") == ModelFolder("someone/blip@refs/pr/18", other)
+    assert find_model(f"someone/blip@{'d' * 40}").path == other
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFound, match="if the hub has it, run 'openblip pull someone/blip'"):
+        find_model("someone/blip")
+
+
+def test_a_folder_wins_over_a_name_of_the_hub(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached(cache, "someone/blip")
+    monkeypatch.chdir(tmp_path)
+    Path("someone/blip").mkdir(parents=True)
+    assert find_model("someone/blip") == ModelFolder("blip", Path("someone/blip"))
+
+
+@pytest.mark.parametrize("name", ["someone/blip", "someone/blip@v2", "samples/dog"])
+def test_what_is_not_cached_says_how_to_get_it(cache: Path, name: str) -> None:
+    with pytest.raises(ModelNotFound, match=f"no folder '{name}', nor a checkpoint .* run 'openblip pull {name}'"):
+        find_model(name)
+
+
+def test_a_set_of_which_a_part_is_cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = cached(cache, "Salesforce/blip-image-captioning-base")
+    members = find_set("base")
+    assert members is not None
+    assert list(members) == ["caption", "answer", "match", "embed"]
+    assert members["caption"].path == snapshot
+    assert members["match"].name == "Salesforce/blip-itm-base-coco"
+    with pytest.raises(
+        ModelNotFound, match="blip-itm-base-coco of the set 'base' is not in the cache: run 'openblip pu"
+    ):
+        _ = members["match"].path
+    monkeypatch.setenv("OPENBLIP_MODEL", "base")
+    assert find_set() == members
+    assert find_set("mini") is None
+    assert find_set(cache) is None
+
+
 @pytest.mark.parametrize("name", ["base", "large"])
-def test_names_of_a_later_version_say_so(name: str) -> None:
-    with pytest.raises(ModelNotFound, match=f"'{name}' is not supported in this version yet: use mini"):
+def test_a_set_is_not_one_checkpoint(name: str) -> None:
+    with pytest.raises(
+        ModelNotFound, match=f"'{name}' is a set of checkpoints, and one is wanted here: use Salesforce/"
+    ):
         find_model(name)
 
 
 @pytest.mark.parametrize("name", ["", "medium", "no/such/folder"])
 def test_unknown_names_list_what_is_known(name: str) -> None:
-    with pytest.raises(ModelNotFound, match=f"no model or folder '{name}': use mini or the path"):
+    with pytest.raises(ModelNotFound, match=f"no model or folder '{name}': use mini, base, large, owner/name"):
         find_model(name)
 
 

@@ -26,7 +26,7 @@ from openblip.published import (
     from_published,
     resize_positions,
 )
-from openblip.text import Tokenizer
+from openblip.text import Tokenizer, write_vocabulary
 from openblip.weights import PICKLES, Tensors, digest, listed, read_tensors, write_tensors
 
 CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR = "config.json", "model.safetensors", "vocab.txt", "preprocessor_config.json"
@@ -63,27 +63,31 @@ def load_checkpoint(source: Path, name: str | None = None, *, image_size: int | 
     return replace(loaded, config=config, tensors=tensors)
 
 
-def _load_folder(folder: Path, name: str | None) -> Checkpoint:
+def read_config(folder: Path) -> ModelConfig:
+    """The config of a folder of ours or of transformers, without its tensors. Raises CheckpointError."""
     values = _read_json(folder / CONFIG)
     kind = values.get("model_type")
-    if kind not in ("openblip", "blip"):
-        raise CheckpointError(
-            f"{folder / CONFIG} is no config of BLIP (its model_type is {kind!r}): give a folder that openblip or "
-            "transformers wrote"
-        )
-    weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
-    vocabulary = _vocabulary(folder)
-    name = name or folder.resolve().name
     if kind == "openblip":
-        config = ModelConfig.from_dict(values)
-        tensors = read_tensors(weights)
+        return ModelConfig.from_dict(values)
+    if kind == "blip":
+        preprocessor = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
+        config = config_from_transformers(values, preprocessor, str(folder / CONFIG))
+        return _with_token_ids(config, _vocabulary(folder))
+    raise CheckpointError(
+        f"{folder / CONFIG} is no config of BLIP (its model_type is {kind!r}): give a folder that openblip or "
+        "transformers wrote"
+    )
+
+
+def _load_folder(folder: Path, name: str | None) -> Checkpoint:
+    config = read_config(folder)
+    weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
+    tensors = read_tensors(weights)
+    if _read_json(folder / CONFIG)["model_type"] == "openblip":
         check_tensors(tensors, config, str(weights))
-        return Checkpoint(name, weights, vocabulary, config, tensors)
-    preprocessor = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
-    config = config_from_transformers(values, preprocessor, str(folder / CONFIG))
-    config = _with_token_ids(config, vocabulary)
-    tensors = from_published(read_tensors(weights), config, "transformers", str(weights))
-    return Checkpoint(name, weights, vocabulary, config, tensors)
+    else:
+        tensors = from_published(tensors, config, "transformers", str(weights))
+    return Checkpoint(name or folder.resolve().name, weights, _vocabulary(folder), config, tensors)
 
 
 def _load_pickle(path: Path, name: str | None) -> Checkpoint:
@@ -130,11 +134,15 @@ def save_checkpoint(
     check_tensors(tensors, config, "the model to save")
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, tensors, bfloat16=bfloat16)
-    text = vocabulary.read_text(encoding="utf-8")
-    (folder / VOCABULARY).write_text(text, encoding="utf-8")
-    (folder / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_vocabulary(vocabulary, folder / VOCABULARY)
+    for name, values in ((CONFIG, config.to_dict()), (PREPROCESSOR, preprocessor(config))):
+        (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def preprocessor(config: ModelConfig) -> dict[str, Any]:
+    """What preprocessor_config.json holds."""
     size = config.vision.image_size
-    preprocessor = {
+    return {
         "do_resize": True,
         "size": {"height": size, "width": size},
         "resample": 3,
@@ -145,7 +153,6 @@ def save_checkpoint(
         "image_std": list(config.vision.std),
         "do_convert_rgb": True,
     }
-    (folder / PREPROCESSOR).write_text(json.dumps(preprocessor, indent=2) + "\n", encoding="utf-8")
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]], config: ModelConfig, where: str) -> None:

@@ -1,49 +1,82 @@
 """A model's name -> the local folder of its checkpoint; and where openblip keeps what it may lose.
 
-Knows which names exist, the environment variables OPENBLIP_MODEL and OPENBLIP_CACHE and where the bundled distribution
-lies. Does not read checkpoints and never goes to the network.
+Knows which names exist, the variables OPENBLIP_MODEL and OPENBLIP_CACHE, where the bundled distribution lies and how
+huggingface_hub lays out its cache. Does not read checkpoints and never goes to the network: `pull` does.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from openblip.config import SETS, Task
 from openblip.errors import ModelNotFound
 
 DEFAULT_MODEL = "mini"
 MODEL_VARIABLE = "OPENBLIP_MODEL"
 CACHE_VARIABLE = "OPENBLIP_CACHE"
 
-_BUNDLED = {"mini": ("openblip_mini", "openblip-mini")}  # name -> (import name, distribution)
-_NOT_YET = ("base", "large")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+VOCABULARIES = ("vocab.txt", "tokenizer.json")
+
+BUNDLED = {"mini": ("openblip_mini", "openblip-mini")}  # name -> (import name, distribution)
+_HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A checkpoint's folder, or its .pth file, and the name that results carry."""
+    """A checkpoint's folder, or its .pth file, and the name that results carry.
+
+    found: None for a member of a set that is not here; `path` then raises `missing`, so that the others can be used.
+    """
 
     name: str
-    path: Path
+    found: Path | None
+    missing: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies. Raises ModelNotFound where it does not."""
+        if self.found is None:
+            raise ModelNotFound(self.missing)
+        return self.found
+
+
+@dataclass(frozen=True, slots=True)
+class HubName:
+    """A repository of the hub, "owner/name", and a branch, tag or commit of it."""
+
+    repository: str
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        return self.repository if self.revision == "main" else f"{self.repository}@{self.revision}"
+
+    @classmethod
+    def parse(cls, text: str) -> HubName | None:
+        """From "owner/name" or "owner/name@revision"; None for anything else."""
+        match = _HUB_NAME.fullmatch(text)
+        if match is None or ".." in text:
+            return None
+        return cls(match[1], match[2] or "main")
 
 
 def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFolder:
-    """The folder of a known name, or the given folder itself. None means OPENBLIP_MODEL where it is set, else "mini".
+    """The folder of a known name, of a checkpoint of the hub that is cached ("owner/name"), or the given folder itself.
+    None means OPENBLIP_MODEL where it is set, else "mini".
 
-    A known name wins over a folder that happens to be called so; write ./mini for that folder.
-    Raises ModelNotFound with the names that are known and what to do.
+    A known name wins over a folder that happens to be called so, and a folder over a name of the hub; write ./mini for
+    that folder. Raises ModelNotFound with the names that are known and what to do.
     """
-    origin = ""
-    if name_or_folder is None:
-        name_or_folder = os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
-        origin = f" (from {MODEL_VARIABLE})" if os.environ.get(MODEL_VARIABLE) else ""
-    text = os.fspath(name_or_folder)
-    if text in _BUNDLED:
+    text, origin = _chosen(name_or_folder)
+    if text in BUNDLED:
         return ModelFolder(text, _bundled_folder(text))
-    if text in _NOT_YET:
-        raise ModelNotFound(f"model '{text}'{origin} is not supported in this version yet: use {_known()}")
+    if text in SETS:
+        members = ", ".join(dict.fromkeys(SETS[text].values()))
+        raise ModelNotFound(f"model '{text}'{origin} is a set of checkpoints, and one is wanted here: use {members}")
     path = Path(text).expanduser()
     if text and path.is_dir():
         return ModelFolder(path.resolve().name, path)
@@ -52,9 +85,77 @@ def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFol
     if path.is_file():
         raise ModelNotFound(
             f"model '{text}'{origin} is a file: give the folder that holds config.json, a .pth of salesforce/BLIP, or "
-            f"{_known()}"
+            f"{_KNOWN}"
         )
-    raise ModelNotFound(f"there is no model or folder '{text}'{origin}: use {_known()}")
+    hub_name = HubName.parse(text)
+    if hub_name is None:
+        raise ModelNotFound(f"there is no model or folder '{text}'{origin}: use {_KNOWN}")
+    if folder := cached_folder(hub_name):
+        return ModelFolder(str(hub_name), folder)
+    raise ModelNotFound(
+        f"there is no folder '{text}'{origin}, nor a checkpoint of that name in the cache: if the hub has it, run "
+        f"'openblip pull {text}'"
+    )
+
+
+def find_set(name_or_folder: str | os.PathLike[str] | None = None) -> dict[Task, ModelFolder] | None:
+    """The checkpoints of a set, one for each task, or None where the name is no set's. None means OPENBLIP_MODEL.
+
+    A member that is not cached raises ModelNotFound when its path is asked for, not before.
+    """
+    text, _ = _chosen(name_or_folder)
+    if text not in SETS:
+        return None
+    return {
+        task: ModelFolder(
+            repository,
+            cached_folder(HubName(repository)),
+            f"{repository} of the set '{text}' is not in the cache: run 'openblip pull {text}'",
+        )
+        for task, repository in SETS[text].items()
+    }
+
+
+def cached_folder(name: HubName) -> Path | None:
+    """Where huggingface_hub keeps this checkpoint, if all of it is here."""
+    repository = cache_of(name.repository)
+    reference = repository / "refs" / name.revision
+    try:
+        commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else name.revision
+    except OSError:
+        return None
+    folder = repository / "snapshots" / commit
+    parts = (("config.json",), WEIGHTS, VOCABULARIES)
+    return folder if all(any((folder / file).is_file() for file in files) for files in parts) else None
+
+
+def cache_of(repository: str) -> Path:
+    """The folder of one repository in the cache of huggingface_hub: HF_HUB_CACHE, else hub/ in HF_HOME."""
+    return hub_cache() / f"models--{repository.replace('/', '--')}"
+
+
+def hub_cache() -> Path:
+    """The cache of huggingface_hub."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached_names() -> list[HubName]:
+    """All checkpoints of the hub that are cached whole, of whatever kind, by name."""
+    names = []
+    for reference in sorted(hub_cache().glob("models--*/refs/**/*")):
+        repository = reference.relative_to(hub_cache()).parts[0]
+        revision = reference.relative_to(hub_cache() / repository / "refs").as_posix()
+        name = HubName.parse(f"{repository.removeprefix('models--').replace('--', '/', 1)}@{revision}")
+        if name is not None and reference.is_file() and cached_folder(name):
+            names.append(name)
+    return names
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes of all files of a folder, those that it links to included."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def compiled_folder() -> Path | None:
@@ -74,12 +175,19 @@ def compiled_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _known() -> str:
-    return f"{', '.join(_BUNDLED)} or the path of a checkpoint folder"
+_KNOWN = f"{', '.join((*BUNDLED, *SETS))}, owner/name of the hub or the path of a checkpoint folder"
+
+
+def _chosen(name_or_folder: str | os.PathLike[str] | None) -> tuple[str, str]:
+    """What was asked for, and where that comes from if it is the environment."""
+    if name_or_folder is not None:
+        return os.fspath(name_or_folder), ""
+    chosen = os.environ.get(MODEL_VARIABLE)
+    return (chosen, f" (from {MODEL_VARIABLE})") if chosen else (DEFAULT_MODEL, "")
 
 
 def _bundled_folder(name: str) -> Path:
-    package, distribution = _BUNDLED[name]
+    package, distribution = BUNDLED[name]
     try:
         folder: Path = importlib.import_module(package).FOLDER
     except ModuleNotFoundError as error:

@@ -37,7 +37,7 @@ _IGNORED = re.compile(
     r"|position_ids$"
     r"|cls\.predictions\.decoder\.(weight|bias)$"  # tied, see _check_tied
 )
-_ARCHITECTURES: dict[str, tuple[Task, ...]] = {
+ARCHITECTURES: dict[str, tuple[Task, ...]] = {
     "BlipForConditionalGeneration": ("caption",),
     "BlipForImageTextRetrieval": ("match", "embed"),
     "BlipForQuestionAnswering": ("answer",),
@@ -230,9 +230,9 @@ def config_from_transformers(values: Mapping[str, Any], preprocessor: Mapping[st
     """
     vision, text = dict(values.get("vision_config") or {}), dict(values.get("text_config") or {})
     architecture = (values.get("architectures") or ["none"])[0]
-    if architecture not in _ARCHITECTURES:
+    if architecture not in ARCHITECTURES:
         raise CheckpointError(
-            f"{where} is for {architecture}: of BLIP's, {', '.join(_ARCHITECTURES)} can be loaded in this version"
+            f"{where} is for {architecture}: of BLIP's, {', '.join(ARCHITECTURES)} can be loaded in this version"
         )
     for part in (vision, text):
         if (activation := part.get("hidden_act", "gelu")) != "gelu":
@@ -260,7 +260,7 @@ def config_from_transformers(values: Mapping[str, Any], preprocessor: Mapping[st
                 layer_norm_eps=float(text.get("layer_norm_eps", 1e-12)),
             ),
             projection=int(values.get("image_text_hidden_size", 256)),
-            tasks=_ARCHITECTURES[architecture],
+            tasks=ARCHITECTURES[architecture],
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{where} is not a config of BLIP: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -51,6 +51,33 @@ def progress_bar() -> Iterator[Progress]:
             bar.start()
             tasks[stage] = bar.add_task(stage, total=total)
         bar.update(tasks[stage], completed=done)
+
+    try:
+        yield progress
+    finally:
+        bar.stop()
+
+
+@contextmanager
+def byte_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Called with (file, bytes here, bytes in all): a bar a file on stderr where that is a terminal; else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda file, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    name = TextColumn("{task.description}")
+    columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    bar = Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
+    tasks = {}
+
+    def progress(file: str, done: int, total: int) -> None:
+        if file not in tasks:
+            bar.start()
+            tasks[file] = bar.add_task(file, total=total or None)
+        bar.update(tasks[file], completed=done)
 
     try:
         yield progress

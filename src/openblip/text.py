@@ -137,6 +137,51 @@ def _read_vocabulary(path: Path) -> list[str]:
     return sorted(table, key=table.__getitem__)
 
 
+def write_vocabulary(vocabulary: Path, copy: Path) -> None:
+    """Copy a vocab.txt, or write a tokenizer.json as one."""
+    if vocabulary.suffix != ".json":
+        copy.write_text(vocabulary.read_text(encoding="utf-8"), encoding="utf-8")
+        return
+    copy.write_text("".join(f"{token}\n" for token in _all_tokens(vocabulary)), encoding="utf-8")
+
+
+def write_tokenizer(vocabulary: Path, folder: Path, max_length: int) -> None:
+    """Write what transformers reads a tokenizer from: vocab.txt, tokenizer.json and tokenizer_config.json. Texts come
+    out of it as [CLS] text [SEP]."""
+    from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer as WordPiece
+
+    tokens = _all_tokens(vocabulary)
+    table = {token: index for index, token in enumerate(tokens)}
+    word_piece = WordPiece(models.WordPiece(vocab=table, unk_token=UNK, max_input_chars_per_word=100))
+    word_piece.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    word_piece.normalizer = normalizers.BertNormalizer(lowercase=True)
+    word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    word_piece.post_processor = processors.BertProcessing((SEP, table[SEP]), (CLS, table[CLS]))
+    word_piece.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    word_piece.save(str(folder / "tokenizer.json"))
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "processor_class": "BlipProcessor",
+        "do_lower_case": True,
+        "model_max_length": max_length,
+        "pad_token": PAD,
+        "unk_token": UNK,
+        "cls_token": CLS,
+        "sep_token": SEP,
+        "extra_special_tokens": [DEC, ENC],
+        "additional_special_tokens": [DEC, ENC],  # what transformers before 5 calls them
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _all_tokens(vocabulary: Path) -> list[str]:
+    """In the order of their ids, [DEC] and [ENC] among them."""
+    tokenizer = Tokenizer.from_vocabulary(vocabulary)
+    return tokenizer.pieces(range(tokenizer.vocab_size))
+
+
 def train_vocabulary(captions: Iterable[str], size: int, vocabulary: Path, min_frequency: int = 2) -> None:
     """Learn a WordPiece vocabulary of at most `size` entries from captions and write it as vocab.txt; the same captions
     give the same file."""

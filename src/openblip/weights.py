@@ -1,6 +1,6 @@
 """Files of tensors: safetensors in float32, float16 or bfloat16, and torch's pickles, which are read as data alone.
 
-Knows numpy, safetensors and, for a pickle only, torch. Does not know which tensors a model has.
+Knows numpy, safetensors and, to write a pickle, torch. Does not know which tensors a model has.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openblip.errors import CheckpointError, MissingExtra
+from openblip.pickles import StoredTensor, read_pickle
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -24,14 +25,15 @@ PICKLES = (".pth", ".pt", ".bin")
 def read_tensors(path: Path) -> Tensors:
     """All tensors of a file in float32. A pickle's may lie under "model", as in the checkpoints of salesforce/BLIP.
 
-    Raises CheckpointError where the file cannot be read or holds anything but tensors, MissingExtra for a pickle where
-    torch is not installed.
+    Raises CheckpointError where the file cannot be read or holds anything but tensors.
     """
     return _read_pickle(path) if path.suffix in PICKLES else _read_safetensors(path)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool) -> None:
-    """Write a safetensors file in float32 or bfloat16."""
+def write_tensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: bool, written_for: str = "openblip"
+) -> None:
+    """Write a safetensors file in float32 or bfloat16. written_for: transformers reads files for "pt" alone."""
     from safetensors import TensorSpec, serialize
 
     arrays = {}  # keeps every buffer alive while safetensors reads it through its address
@@ -44,7 +46,27 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], *, bfloat16: 
         for name, array in arrays.items()
     }
     # Not serialize_file: it makes the file readable to its owner alone, and a service often runs as another user.
-    path.write_bytes(serialize(specs, metadata={"format": "openblip"}))
+    path.write_bytes(serialize(specs, metadata={"format": written_for}))
+
+
+def write_pickle(path: Path, groups: Mapping[str, Mapping[str, NDArray[Any]]], *, bfloat16: bool) -> None:
+    """Write torch's pickle of tensors by name, in groups as salesforce/BLIP has them ("model"). What two names share is
+    written once. Raises MissingExtra where torch is not installed."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtra("torch", "torch") from error
+    dtype = torch.bfloat16 if bfloat16 else torch.float32
+    known: dict[int, Any] = {}
+
+    def tensor(values: NDArray[Any]) -> Any:
+        if id(values) not in known:
+            known[id(values)] = torch.from_numpy(np.array(values, np.float32)).to(dtype)
+        return known[id(values)]
+
+    torch.save(
+        {group: {name: tensor(values) for name, values in named.items()} for group, named in groups.items()}, path
+    )
 
 
 def listed(faults: Sequence[str], shown: int = 12) -> str:
@@ -70,27 +92,20 @@ def _read_safetensors(path: Path) -> Tensors:
 
 def _read_pickle(path: Path) -> Tensors:
     try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtra("torch", "torch") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = read_pickle(path)
+        held = content.get("model", content) if isinstance(content, dict) else content
+        if not isinstance(held, dict):
+            raise CheckpointError(f"{path} holds a {type(held).__name__}, not tensors by name")
+        for name, value in held.items():
+            if not isinstance(value, StoredTensor):
+                raise CheckpointError(f"{path} holds {name}, a {type(value).__name__}, where only tensors should be")
+        return {name: value.read() for name, value in held.items() if not _is_index(name)}
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds more than tensors, and code in it could do anything: get the weights as safetensors"
+            f"{path} holds more than tensors ({error}), and code could do anything: get the weights as safetensors"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    held = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(held, dict):
-        raise CheckpointError(f"{path} holds a {type(held).__name__}, not tensors by name")
-    tensors = {}
-    for name, value in held.items():
-        if not isinstance(value, torch.Tensor):
-            raise CheckpointError(f"{path} holds {name}, a {type(value).__name__}, where only tensors should be")
-        if not _is_index(name):
-            tensors[name] = value.to(torch.float32).numpy()
-    return tensors
 
 
 def _is_index(name: str) -> bool:

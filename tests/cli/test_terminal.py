@@ -15,6 +15,7 @@ import pytest
 
 from command_line import COMMAND, with_model
 from openblip import cli
+from openblip.cli.options import ABOUT_MINI
 from openblip.pipeline import Blip
 
 
@@ -64,7 +65,7 @@ def test_the_default_model_introduces_itself_on_a_terminal(
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert cli.run(["caption", "photo0.jpg"]) == 0
-    assert capsys.readouterr().err.splitlines() == [cli.ABOUT_MINI]
+    assert capsys.readouterr().err.splitlines() == [ABOUT_MINI]
     assert cli.run(["caption", "photo0.jpg", "--model", "other"]) == 0
     monkeypatch.setenv("OPENBLIP_MODEL", "other")
     assert cli.run(["caption", "photo0.jpg"]) == 0

@@ -1,0 +1,77 @@
+"""The `openblip` command: parses arguments, calls the library, prints.
+
+Every import that costs time sits inside the command that needs it, so that --help and --version answer at once. What
+goes wrong is one line on stderr, never a traceback (OPENBLIP_DEBUG=1 shows it). Exit codes: 0 all done, 1 something
+failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from openblip.cli.data import evaluation, train
+from openblip.cli.models import convert, models, pull, verify
+from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
+from openblip.cli.photos import answer, caption, match
+from openblip.errors import OpenBlipError, OptionError
+from openblip.terminal import report
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    code = run(sys.argv[1:])
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        os._exit(code)  # threads that wait for a slow server would hold up the usual exit
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    debug = bool(os.environ.get("OPENBLIP_DEBUG"))
+    if not debug:
+        warnings.simplefilter("ignore")  # notes of libraries to programmers; this process is ours
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to stop
+    try:
+        code = commands.main(list(arguments), prog_name="openblip", standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "openblip"
+        report(f"{error.format_message()} (see '{where} --help')")
+        return WRONG_USAGE
+    except click.ClickException as error:
+        report(error.format_message())
+        return FAILED
+    except (click.Abort, KeyboardInterrupt):
+        report("interrupted")
+        return INTERRUPTED
+    except OpenBlipError as error:
+        if debug:
+            raise
+        report(error)
+        return WRONG_USAGE if isinstance(error, OptionError) else FAILED
+    except Exception as error:
+        if debug:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        report(f"unexpected {reason}; please report it with what OPENBLIP_DEBUG=1 shows")
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="openblip", prog_name="openblip", message="%(prog)s %(version)s")
+def commands() -> None:
+    """BLIP: captions of pictures, answers about them and image-text scores, on the CPU at hand."""
+
+
+for command in (answer, caption, convert, evaluation, match, models, pull, train, verify):
+    commands.add_command(command)
