@@ -56,7 +56,7 @@ def _code_blocks(page: Path) -> str:
 
 
 def test_version_is_the_changelogs_newest() -> None:
-    newest = re.search(r"^## (\S+)", (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    newest = re.search(r"^## (\d\S*)", (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest is not None
     assert newest.group(1) == PROJECT["version"] == version("openblip")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from openblip import Blip, ModelError, ModelNotFound, parts
+from openblip.bulk.shards import Sample
 from openblip.checkpoint import save_checkpoint
 from openblip.config import SETS, TASKS, Task
+from openblip.evaluate import evaluate_retrieval
 from openblip.parts import CheckpointSet, Part
 from tiny import random_tensors, tiny_config, write_vocabulary
 from tiny_blip import Counted, picture
@@ -133,6 +137,15 @@ def test_analyze_encodes_once_for_each_checkpoint(tiny_set: dict[Task, str], loa
     assert list(analysis.matches) == blip.match(image, ["the cat", "a"])
     assert analysis.embedding is not None
     assert analysis.embedding.model == "scores"
+
+
+def test_a_set_is_evaluated_by_the_checkpoints_of_its_tasks(tiny_set: dict[Task, str], loaded: list[str]) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(1)).save(buffer, "PNG")
+    samples = [Sample(str(number), buffer.getvalue(), ("a dog", "the cat"), {}) for number in range(2)]
+    result = evaluate_retrieval(load_tiny(), samples, rerank=1)
+    assert result.model == "scores"
+    assert loaded == ["scores"]
 
 
 def test_a_missing_checkpoint_is_missed_when_it_is_asked_for(
