@@ -96,7 +96,7 @@ def test_what_makes_no_sense_is_refused_before_any_picture_is_read(blip: Blip) -
         ({}, "nothing to analyze: ask for caption=True"),
         ({"embed": True, "prompt": "a"}, "prompt and options are for captions"),
         ({"questions": "a", "options": SHORT}, "prompt and options are for captions"),
-        ({"embed": True, "answers": ["a"]}, "answers and answer_options are for questions"),
+        ({"embed": True, "answers": ["a"]}, "answers and answer_options go with questions"),
         ({"questions": "a", "answers": []}, "no answers to choose from"),
     ]
     for arguments, says in refused:

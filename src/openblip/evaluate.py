@@ -121,9 +121,7 @@ def evaluate_retrieval(
         raise OptionError(f"rerank={rerank} is out of range: give 0 (ITC alone) or more")
     if batch_size < 1:
         raise OptionError(f"batch_size={batch_size} is out of range: give 1 or more")
-    samples, start, part = _at_hand(samples), time.perf_counter(), blip.part("embed")
-    if rerank:
-        part.config.require("match")
+    samples, start, part = _at_hand(samples), time.perf_counter(), _retrieval_part(blip, rerank)
     engine, tokenizer = part.engine, part.tokenizer
     texts = [clean_caption(text) for sample in samples for text in sample.captions]
     owners = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
@@ -265,6 +263,14 @@ def _by_length(lengths: Ints, size: int) -> Iterator[Ints]:
 def _rows(batch: TokenBatch, rows: Ints) -> tuple[Ints, Ints]:
     lengths = batch.lengths[rows]
     return batch.tokens[rows, : lengths.max()], lengths
+
+
+def _retrieval_part(blip: Blip, rerank: int) -> Part:
+    """The checkpoint that embeds, and must also match where pairs are re-ranked."""
+    part = blip.part("embed")
+    if rerank:
+        part.config.require("match")
+    return part
 
 
 def _encoded(part: Part, samples: Sequence[Sample], size: int, limits: ImageLimits) -> Iterator[ImageStates]:

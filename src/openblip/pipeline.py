@@ -246,10 +246,8 @@ class Blip:
         asked, descriptions, clock = _as_texts(questions), _as_texts(texts), Clock()
         if not (caption or asked or descriptions or embed):
             raise InputError("nothing to analyze: ask for caption=True, questions, texts or embed=True")
-        if not caption and (prompt or options is not None):
-            raise InputError("prompt and options are for captions: give caption=True, or answer_options for answers")
-        if not asked and (answers is not None or answer_options is not None):
-            raise InputError("answers and answer_options are for questions: give questions too")
+        _check_company(caption, prompt or options, "prompt and options are for captions: give caption=True too")
+        _check_company(asked, answer_options or answers is not None, "answers and answer_options go with questions")
         options, analyzer = options or _DEFAULT_OPTIONS, Analyzer(self.part("embed") if embed else None)
         if caption:
             analyzer.caption(Captioner(self.part("caption"), options), prompt)
@@ -325,6 +323,12 @@ class Blip:
                 else:
                     yield Outcome(loaded.source, error=loaded.error)
             self.timing = clock.timing()
+
+
+def _check_company(task: object, given: object, remedy: str) -> None:
+    """Raise InputError where something is given for a task that is not asked."""
+    if given and not task:
+        raise InputError(remedy)
 
 
 def _as_texts(texts: str | Sequence[str]) -> list[str]:
