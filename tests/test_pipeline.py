@@ -7,13 +7,14 @@ import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from openblip import pipeline
+from openblip import parts
 from openblip.checkpoint import save_checkpoint
 from openblip.config import ModelConfig
 from openblip.engine import Floats
@@ -133,7 +134,7 @@ def test_batches_are_bounded_and_keep_the_order(
         return encode(pixels)
 
     monkeypatch.setattr(blip.engine, "encode_images", counted)
-    monkeypatch.setattr(pipeline, "_MAX_PICTURES", 3)
+    monkeypatch.setattr(parts, "MAX_PICTURES", 3)
     alike(blip.caption(photos, options=SHORT), whole)
     assert sizes == [3, 3, 1]
     np.testing.assert_allclose(blip.embed_images(photos), vectors, atol=1e-5)
@@ -207,7 +208,7 @@ def test_caption_each_reports_bad_pictures_and_goes_on(
     text.write_text("hello", encoding="utf-8")
     # In batches of three, one batch holds bad pictures alone.
     sources = [photos[0], empty, photos[1], text, missing, empty, photos[2]]
-    monkeypatch.setattr(pipeline, "_MAX_PICTURES", 3)
+    monkeypatch.setattr(parts, "MAX_PICTURES", 3)
     outcomes = list(blip.caption_each(iter(sources), options=SHORT))
     assert [outcome.source for outcome in outcomes] == sources
     good = [outcome for outcome in outcomes if outcome.error is None]
@@ -232,7 +233,7 @@ def test_caption_each_reads_only_two_batches_ahead_and_stops_cleanly(
             asked += 1
             yield photos[asked % len(photos)]
 
-    monkeypatch.setattr(pipeline, "_MAX_PICTURES", 2)
+    monkeypatch.setattr(parts, "MAX_PICTURES", 2)
     outcomes = blip.caption_each(endless(), options=SHORT)
     assert isinstance(outcomes, Iterator)
     assert asked == 0, "nothing is read before it is asked for"
@@ -324,15 +325,16 @@ def test_a_vocabulary_of_another_model_is_refused(folders: dict[VisionKind, Path
 
 
 def test_pictures_a_call_follow_rows_and_model_size() -> None:
-    def count(config: ModelConfig, **values: int) -> int:
-        return pipeline._pictures_a_call(config, GenerateOptions(**values))
+    def count(config: ModelConfig, rows: int) -> int:
+        engine: Any = SimpleNamespace(config=config)
+        tokenizer: Any = None
+        return parts.Part("any", engine, tokenizer).pictures_a_call(rows)
 
     tiny, base = tiny_config(), ModelConfig()
-    assert count(tiny) == 32
-    assert count(tiny, num_beams=16) == 8
-    assert count(tiny, num_beams=64) == 2
-    assert 8 <= count(base) <= 16, "21 MB of keys and values a picture"
-    assert pipeline._pictures_a_call(tiny, None) == 32
+    assert count(tiny, 1) == count(tiny, 3) == 32
+    assert count(tiny, 16) == 8
+    assert count(tiny, 64) == 2
+    assert 8 <= count(base, 3) <= 16, "21 MB of keys and values a picture"
 
 
 def test_results_are_plain_when_asked(blip: Blip, photos: list[Path]) -> None:

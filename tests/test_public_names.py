@@ -14,11 +14,15 @@ from openblip import errors, types
 
 # The door of the library. A change here is a change for its users: it belongs into the changelog.
 PUBLIC_NAMES = [
+    "Analysis",
     "Answer",
     "Blip",
     "Caption",
+    "CaptionPiece",
+    "CaptionStream",
     "CheckpointError",
     "DataError",
+    "Embedding",
     "GenerateOptions",
     "ImageError",
     "InputError",

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from openblip.engine import Floats, Ints
 from openblip.errors import ModelError, OptionError
-from openblip.search import Hypothesis, generate, top_k
+from openblip.search import Hypothesis, generate
+from openblip.search.logits import top_k
 from openblip.types import GenerateOptions
 
 VOCABULARY, SEP, DEC = 24, 3, 4

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         TextError,
         TrainingError,
     )
-    from openblip.pipeline import Blip, Outcome
-    from openblip.types import Answer, Caption, GenerateOptions, Match, Timing
+    from openblip.pipeline import Blip, CaptionStream, Outcome
+    from openblip.types import Analysis, Answer, Caption, CaptionPiece, Embedding, GenerateOptions, Match, Timing
 
     __version__: str
 
@@ -40,17 +40,30 @@ _HOMES = {
         "TextError",
         "TrainingError",
     ),
-    "openblip.pipeline": ("Blip", "Outcome"),
-    "openblip.types": ("Answer", "Caption", "GenerateOptions", "Match", "Timing"),
+    "openblip.pipeline": ("Blip", "CaptionStream", "Outcome"),
+    "openblip.types": (
+        "Analysis",
+        "Answer",
+        "Caption",
+        "CaptionPiece",
+        "Embedding",
+        "GenerateOptions",
+        "Match",
+        "Timing",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Analysis",
     "Answer",
     "Blip",
     "Caption",
+    "CaptionPiece",
+    "CaptionStream",
     "CheckpointError",
     "DataError",
+    "Embedding",
     "GenerateOptions",
     "ImageError",
     "InputError",

@@ -26,6 +26,8 @@ from openblip.text import TokenBatch, Tokenizer, clean_caption
 from openblip.types import GenerateOptions
 
 if TYPE_CHECKING:
+    from openblip.image import ImageLimits
+    from openblip.parts import Part
     from openblip.pipeline import Blip
 
 Bools = NDArray[np.bool_]
@@ -117,30 +119,31 @@ def evaluate_retrieval(
     """
     if rerank < 0:
         raise OptionError(f"rerank={rerank} is out of range: give 0 (ITC alone) or more")
-    samples, start, engine = _at_hand(samples), time.perf_counter(), blip.engine
     if batch_size < 1:
         raise OptionError(f"batch_size={batch_size} is out of range: give 1 or more")
+    samples, start, part = _at_hand(samples), time.perf_counter(), _retrieval_part(blip, rerank)
+    engine, tokenizer = part.engine, part.tokenizer
     texts = [clean_caption(text) for sample in samples for text in sample.captions]
     owners = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
     keeps_states = rerank > 0 and len(samples) * _state_bytes(engine) <= MAX_STATE_BYTES
     states: list[ImageStates] = []
     embeddings: list[Floats] = []
-    for encoded in _encoded(blip, samples, batch_size):
+    for encoded in _encoded(part, samples, batch_size, blip.limits):
         embeddings.append(engine.embed_images(encoded))
         if keeps_states:
             states.append(encoded)
         _tell(progress, "images", sum(map(len, embeddings)), len(samples))
-    similarity = np.concatenate(embeddings) @ _embed_texts(engine, blip.tokenizer, texts).T  # [images, texts]
+    similarity = np.concatenate(embeddings) @ _embed_texts(engine, tokenizer, texts).T  # [images, texts]
     itm, pairs = None, 0
     if rerank:
         for_images, for_texts = _best(similarity, rerank, axis=1), _best(similarity, rerank, axis=0)
-        tokens = blip.tokenizer.encode_grounded(texts, _text_tokens(engine))
-        encoded_again = _encoded(blip, samples, batch_size)
+        tokens = tokenizer.encode_grounded(texts, _text_tokens(engine))
+        encoded_again = _encoded(part, samples, batch_size, blip.limits)
         logits = _match(engine, states or encoded_again, tokens, for_images | for_texts, progress)
         by_image, by_text = (reranked(similarity, logits, chosen) for chosen in (for_images, for_texts))
         itm, pairs = retrieval_scores(by_image, owners, by_text), int((for_images | for_texts).sum())
     itc = retrieval_scores(similarity, owners)
-    return RetrievalEvaluation(blip.name, itc, itm, rerank, pairs, time.perf_counter() - start)
+    return RetrievalEvaluation(part.name, itc, itm, rerank, pairs, time.perf_counter() - start)
 
 
 def reranked(similarity: Floats, logits: Floats, chosen: Bools) -> NDArray[np.float64]:
@@ -262,14 +265,22 @@ def _rows(batch: TokenBatch, rows: Ints) -> tuple[Ints, Ints]:
     return batch.tokens[rows, : lengths.max()], lengths
 
 
-def _encoded(blip: Blip, samples: Sequence[Sample], size: int) -> Iterator[ImageStates]:
+def _retrieval_part(blip: Blip, rerank: int) -> Part:
+    """The checkpoint that embeds, and must also match where pairs are re-ranked."""
+    part = blip.part("embed")
+    if rerank:
+        part.config.require("match")
+    return part
+
+
+def _encoded(part: Part, samples: Sequence[Sample], size: int, limits: ImageLimits) -> Iterator[ImageStates]:
     """The samples' pictures, `size` at a time."""
-    vision, keys = blip.config.vision, iter(samples)
-    for batch in read_batches((sample.image_bytes for sample in samples), size, vision, blip.limits, Clock()):
+    inputs, keys = [part.config.vision], iter(samples)
+    for batch in read_batches((sample.image_bytes for sample in samples), size, inputs, limits, Clock()):
         for loaded, sample in zip(batch, keys, strict=False):
             if loaded.error is not None:
                 raise DataError(f"{sample.key}: {loaded.error}") from loaded.error
-        yield blip.engine.encode_images(pixels_or_raise(batch))
+        yield part.engine.encode_images(pixels_or_raise(batch))
 
 
 def _state_bytes(engine: Engine) -> int:

@@ -28,21 +28,10 @@ _HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?")
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A checkpoint's folder, or its .pth file, and the name that results carry.
-
-    found: None for a member of a set that is not here; `path` then raises `missing`, so that the others can be used.
-    """
+    """A checkpoint's folder, or its .pth file, and the name that results carry."""
 
     name: str
-    found: Path | None
-    missing: str = ""
-
-    @property
-    def path(self) -> Path:
-        """Where it lies. Raises ModelNotFound where it does not."""
-        if self.found is None:
-            raise ModelNotFound(self.missing)
-        return self.found
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +60,8 @@ def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFol
     A known name wins over a folder that happens to be called so, and a folder over a name of the hub; write ./mini for
     that folder. Raises ModelNotFound with the names that are known and what to do.
     """
-    text, origin = _chosen(name_or_folder)
+    text = chosen_name(name_or_folder)
+    origin = f" (from {MODEL_VARIABLE})" if name_or_folder is None and os.environ.get(MODEL_VARIABLE) else ""
     if text in BUNDLED:
         return ModelFolder(text, _bundled_folder(text))
     if text in SETS:
@@ -92,28 +82,17 @@ def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFol
         raise ModelNotFound(f"there is no model or folder '{text}'{origin}: use {_KNOWN}")
     if folder := cached_folder(hub_name):
         return ModelFolder(str(hub_name), folder)
+    sets = [name for name, members in SETS.items() if text in members.values()]
     raise ModelNotFound(
         f"there is no folder '{text}'{origin}, nor a checkpoint of that name in the cache: if the hub has it, run "
-        f"'openblip pull {text}'"
+        f"'openblip pull {text}'" + "".join(f", or 'openblip pull {name}' for its whole set" for name in sets)
     )
 
 
-def find_set(name_or_folder: str | os.PathLike[str] | None = None) -> dict[Task, ModelFolder] | None:
-    """The checkpoints of a set, one for each task, or None where the name is no set's. None means OPENBLIP_MODEL.
-
-    A member that is not cached raises ModelNotFound when its path is asked for, not before.
-    """
-    text, _ = _chosen(name_or_folder)
-    if text not in SETS:
-        return None
-    return {
-        task: ModelFolder(
-            repository,
-            cached_folder(HubName(repository)),
-            f"{repository} of the set '{text}' is not in the cache: run 'openblip pull {text}'",
-        )
-        for task, repository in SETS[text].items()
-    }
+def find_set(name_or_folder: str | os.PathLike[str] | None = None) -> dict[Task, str] | None:
+    """The names of a set's checkpoints, one for each task, whether they are here or not; None where the name is no
+    set's. None means OPENBLIP_MODEL."""
+    return SETS.get(chosen_name(name_or_folder))
 
 
 def cached_folder(name: HubName) -> Path | None:
@@ -178,12 +157,9 @@ def compiled_folder() -> Path | None:
 _KNOWN = f"{', '.join((*BUNDLED, *SETS))}, owner/name of the hub or the path of a checkpoint folder"
 
 
-def _chosen(name_or_folder: str | os.PathLike[str] | None) -> tuple[str, str]:
-    """What was asked for, and where that comes from if it is the environment."""
-    if name_or_folder is not None:
-        return os.fspath(name_or_folder), ""
-    chosen = os.environ.get(MODEL_VARIABLE)
-    return (chosen, f" (from {MODEL_VARIABLE})") if chosen else (DEFAULT_MODEL, "")
+def chosen_name(name_or_folder: str | os.PathLike[str] | None) -> str:
+    """What was asked for: as it was given, else by OPENBLIP_MODEL, else "mini"."""
+    return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL if name_or_folder is None else os.fspath(name_or_folder)
 
 
 def _bundled_folder(name: str) -> Path:

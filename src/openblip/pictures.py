@@ -32,10 +32,10 @@ _WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A picture as pixels [3, size, size], or why it is not."""
+    """A picture as pixels [3, size, size], for every input that was asked for, or why it is not."""
 
     source: ImageSource
-    pixels: Floats | None
+    pixels: tuple[Floats, ...]
     error: OpenBlipError | None
     decode_s: float
     preprocess_s: float
@@ -75,10 +75,13 @@ def as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
 
 
 def read_batches(
-    sources: Iterable[ImageSource], size: int, vision: VisionConfig, limits: ImageLimits, clock: Clock
+    sources: Iterable[ImageSource], size: int, inputs: Sequence[VisionConfig], limits: ImageLimits, clock: Clock
 ) -> Iterator[list[Loaded]]:
-    """Loaded pictures in their order, `size` at a time; at most two batches are read ahead of the caller."""
-    loaded = _read_ahead(sources, 2 * size, vision, limits)
+    """Loaded pictures in their order, `size` at a time; at most two batches are read ahead of the caller.
+
+    inputs: what the pixels are for; those that want the same pixels share them.
+    """
+    loaded = _read_ahead(sources, 2 * size, inputs, limits)
     while batch := list(islice(loaded, size)):
         for picture in batch:
             clock.add("decode_s", picture.decode_s)
@@ -86,12 +89,17 @@ def read_batches(
         yield batch
 
 
-def pixels_or_raise(batch: Sequence[Loaded]) -> Floats:
-    """Pixels [pictures, 3, size, size], or the first error among them."""
+def raise_first_error(batch: Sequence[Loaded]) -> None:
+    """Raise the error of the first picture that has one."""
     for loaded in batch:
         if loaded.error is not None:
             raise loaded.error
-    return np.stack([loaded.pixels for loaded in batch if loaded.pixels is not None])
+
+
+def pixels_or_raise(batch: Sequence[Loaded]) -> Floats:
+    """Pixels [pictures, 3, size, size] for the first input, or the first error among them."""
+    raise_first_error(batch)
+    return np.stack([loaded.pixels[0] for loaded in batch])
 
 
 def digest(pixels: Floats, text: str = "") -> int:
@@ -103,7 +111,7 @@ def digest(pixels: Floats, text: str = "") -> int:
 
 
 def _read_ahead(
-    sources: Iterable[ImageSource], ahead: int, vision: VisionConfig, limits: ImageLimits
+    sources: Iterable[ImageSource], ahead: int, inputs: Sequence[VisionConfig], limits: ImageLimits
 ) -> Iterator[Loaded]:
     """Load pictures in a few threads, in order, at most `ahead` of the caller; a lone one in this thread."""
     from concurrent.futures import ThreadPoolExecutor
@@ -111,13 +119,13 @@ def _read_ahead(
     iterator = iter(sources)
     front = list(islice(iterator, 2))
     if len(front) < 2:
-        yield from (_load(source, vision, limits) for source in front)
+        yield from (_load(source, inputs, limits) for source in front)
         return
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="openblip-image")
     try:
         pending: deque[Future[Loaded]] = deque()
         for source in chain(front, iterator):
-            pending.append(pool.submit(_load, source, vision, limits))
+            pending.append(pool.submit(_load, source, inputs, limits))
             if len(pending) >= ahead:
                 yield pending.popleft().result()
         while pending:
@@ -126,12 +134,13 @@ def _read_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _load(source: ImageSource, vision: VisionConfig, limits: ImageLimits) -> Loaded:
+def _load(source: ImageSource, inputs: Sequence[VisionConfig], limits: ImageLimits) -> Loaded:
     start = time.perf_counter()
     try:
         image = load_image(source, limits)
     except OpenBlipError as error:
-        return Loaded(source, None, error, time.perf_counter() - start, 0.0)
+        return Loaded(source, (), error, time.perf_counter() - start, 0.0)
     decoded = time.perf_counter()
-    pixels = preprocess(image, vision)
-    return Loaded(source, pixels, None, decoded - start, time.perf_counter() - decoded)
+    keys = [(vision.image_size, vision.mean, vision.std) for vision in inputs]
+    pixels = {key: preprocess(image, vision) for key, vision in dict(zip(keys, inputs, strict=True)).items()}
+    return Loaded(source, tuple(pixels[key] for key in keys), None, decoded - start, time.perf_counter() - decoded)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openblip.engine import Engine, ImageStates, Ints, QuestionStates
-from openblip.search import log_normaliser, pick
+from openblip.search.logits import log_normaliser, pick
 
 
 @dataclass(frozen=True, slots=True)

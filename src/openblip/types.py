@@ -23,6 +23,10 @@ class GenerateOptions:
     temperature: logits are divided by it before sampling.
     seed: makes a sampled text repeatable; each image and each return gets a stream of its own, whatever the batch.
     num_return: texts a picture; at most num_beams when searching.
+    num_beam_groups: diverse beam search (Vijayakumar et al. 2016) in so many groups of num_beams / num_beam_groups
+        beams; 1 is the plain beam search. Ask for as many num_return as groups, or more, to see their texts.
+    diversity_penalty: what a word costs a group for every beam of an earlier group that says it at the same place;
+        read with groups alone. With 0 all groups say the same.
 
     Raises OptionError on a value outside its range.
     """
@@ -37,9 +41,13 @@ class GenerateOptions:
     temperature: float = 1.0
     seed: int = 0
     num_return: int = 1
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.5
 
     def __post_init__(self) -> None:
         _in_range("num_beams", self.num_beams, 1, 64)
+        _in_range("num_beam_groups", self.num_beam_groups, 1, 64)
+        _in_range("diversity_penalty", self.diversity_penalty, 0.0, 100.0)
         _in_range("max_length", self.max_length, 2, 512)
         _in_range("min_length", self.min_length, 0, self.max_length)
         _in_range("length_penalty", self.length_penalty, -10.0, 10.0)
@@ -50,10 +58,20 @@ class GenerateOptions:
         _in_range("num_return", self.num_return, 1, 64)
         if self.sample and self.num_beams != 1:
             raise OptionError(f"sample=True excludes num_beams={self.num_beams}: set num_beams=1")
+        if self.num_beams % self.num_beam_groups:
+            raise OptionError(
+                f"num_beam_groups={self.num_beam_groups} does not divide num_beams={self.num_beams}: give a number of "
+                "beams that it divides"
+            )
         if not self.sample and self.num_return > self.num_beams:
             raise OptionError(
                 f"num_return={self.num_return} needs as many num_beams (now {self.num_beams}) or sample=True"
             )
+
+    @property
+    def rows(self) -> int:
+        """Rows that one picture, or question, takes in a decode."""
+        return self.num_return if self.sample else self.num_beams
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,23 @@ class Caption:
     tokens: tuple[str, ...]
     token_probabilities: tuple[float, ...]
     model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionPiece:
+    """A piece of a caption that is still growing.
+
+    text: what can be shown since the last piece, with the space before it: a word, and what is joined to it.
+    tokens, token_probabilities: the generated tokens that it is made of, as in `Caption`; none where it is the prompt.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    token_probabilities: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
@@ -111,6 +146,35 @@ class Match:
     probability: float
     similarity: float
     model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A unit vector; its product with that of a text is the similarity of a `Match`."""
+
+    vector: tuple[float, ...]
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All that was asked about one picture; what was not asked is empty.
+
+    captions: as many as options.num_return. answers, matches: one a question, or text, in their order.
+    """
+
+    captions: tuple[Caption, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    matches: tuple[Match, ...] = ()
+    embedding: Embedding | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openblip import pipeline
 from openblip.bulk.shards import Sample, read_shards
 from openblip.checkpoint import load_checkpoint
 from openblip.config import ModelConfig
@@ -283,7 +282,7 @@ def tie_gap(pair: Pair, picture: int, expected: Hypothesis, found: Hypothesis, o
 
 def together_and_alone(blip: Blip, photos: list[Sample]) -> tuple[list[Caption], list[Caption]]:
     """Captions of the first 64 photos in batches of 32, and one by one."""
-    assert pipeline._pictures_a_call(blip.config, GenerateOptions()) == 32
+    assert blip.part("caption").pictures_a_call(GenerateOptions().rows) == 32
     sources = [sample.image_bytes for sample in photos[:64]]
     return blip.caption(sources), [blip.caption(source)[0] for source in sources]
 

@@ -135,4 +135,4 @@ def find_member(name: str, task: Part | None) -> ModelFolder:
         return find_model(name)
     if task is None:
         raise OptionError(f"'{name}' is a set of checkpoints: say with --task which one")
-    return members[task]
+    return find_model(members[task])
