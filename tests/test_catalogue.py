@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from openblip import cli
-from openblip.catalogue import KNOWN, list_models, parameters
-from openblip.config import SETS
+from openblip.catalogue import KNOWN, list_models
+from openblip.config import SETS, parameters
 from published_folders import transformers_folder
 
 

@@ -23,6 +23,7 @@ from openblip.engines.openvino import engine as running
 from openblip.engines.openvino.compile import physical_cores
 from openblip.engines.openvino.engine import OpenVinoEngine
 from openblip.errors import ModelError, OptionError
+from openblip.weights import StoredTensors
 from tiny import VISION_KINDS, VisionKind, random_pixels, random_tensors, tiny_config
 
 
@@ -218,9 +219,11 @@ def _with_damaged_weights(data: bytes) -> bytes:
     return data[:half] + bytes(byte ^ 0xFF for byte in data[half : half + 1000]) + data[half + 1000 :]
 
 
-def test_the_compile_cache_forgets_what_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["_KEPT_GRAPHS", "_KEPT_BYTES"])
+def test_the_compile_cache_forgets_what_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
     config, tensors = tiny_model("vit")
-    monkeypatch.setattr(compiling, "_KEPT_GRAPHS", 2)
     texts = random_texts(config, config.text.cls_id, [4])
 
     def embed(revision: str, age_s: int) -> set[Path]:
@@ -233,10 +236,42 @@ def test_the_compile_cache_forgets_what_is_not_read(tmp_path: Path, monkeypatch:
         return new
 
     one, two = embed("one", 200), embed("two", 100)
+    [kept] = one
+    monkeypatch.setattr(compiling, limit, {"_KEPT_GRAPHS": 2, "_KEPT_BYTES": 2.5 * kept.stat().st_size}[limit])
     assert embed("one", 0) == set()  # read, so younger than the second now
     three = embed("three", 0)
     assert set(tmp_path.iterdir()) == one | three
     assert not two & set(tmp_path.iterdir())
+
+
+def test_a_large_model_lets_go_of_its_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its graphs are compiled and kept at once; whoever loads it again does not read the tensors at all."""
+    monkeypatch.setattr(running, "_LARGE", 0)
+    config, tensors = tiny_model("vit")
+    reads = []
+
+    def read() -> dict[str, Any]:
+        reads.append(len(reads))
+        return tensors
+
+    def load(cache: Path | None) -> tuple[OpenVinoEngine, StoredTensors]:
+        stored = StoredTensors(read)
+        return OpenVinoEngine(config, stored, "f32", threads=1, cache_dir=cache, revision="one"), stored
+
+    first, stored = load(tmp_path)
+    kinds = {path.name.split("-")[0] for path in tmp_path.iterdir()}
+    assert kinds == {"decoder", "image_encoder", "matcher", "text_encoder"}
+    assert stored._held is None
+    expected = _some_logits(first)
+    again, _ = load(tmp_path)
+    assert_allclose(_some_logits(again), expected, rtol=0.0, atol=2e-4)
+    assert reads == [0]
+    for path in tmp_path.iterdir():
+        path.unlink()
+    uncached, stored = load(None)
+    assert stored._held is not None  # the graphs share their memory
+    assert_allclose(_some_logits(uncached), expected, rtol=0.0, atol=2e-4)
+    assert reads == [0, 1]
 
 
 def test_a_cache_folder_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:

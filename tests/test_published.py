@@ -18,7 +18,7 @@ from openblip.checkpoint import load_checkpoint
 from openblip.config import Task, VisionConfig
 from openblip.convert import to_published
 from openblip.errors import CheckpointError, ModelError
-from openblip.published import Style, config_from_transformers, from_published, resize_positions
+from openblip.published import Style, config_from_transformers, from_published, resize_positions, with_image_size
 from openblip.weights import Tensors, write_tensors
 from published_folders import config_for, transformers_folder
 from tiny import TINY_VOCABULARY, random_pixels, random_tensors, write_vocabulary
@@ -162,7 +162,8 @@ def test_other_configs_are_refused(values: dict[str, Any], message: str) -> None
 def test_positions_are_interpolated_as_torch_does_it(size: int) -> None:
     config = config_for(("caption",))
     tensors = random_tensors(config)
-    resized, fitted = resize_positions(config, tensors, size)
+    resized = with_image_size(config, size)
+    fitted = resize_positions(tensors, config, resized)
     assert (resized.vision.image_size, resized.vision.grid) == (size, size // 8)
     plane = torch.from_numpy(tensors["vision.positions"][1:].reshape(1, 3, 3, -1)).permute(0, 3, 1, 2)
     expected = torch.nn.functional.interpolate(plane, size=(size // 8, size // 8), mode="bicubic", align_corners=False)
@@ -176,10 +177,10 @@ def test_sizes_that_do_not_suit_the_patches() -> None:
     with pytest.raises(
         CheckpointError, match="image_size=30 does not suit this model: give 24 or another multiple of 8"
     ):
-        resize_positions(config, random_tensors(config), 30)
+        with_image_size(config, 30)
     convolutional = replace(config, vision=VisionConfig(kind="mobilenet_v2", image_size=224))
     with pytest.raises(CheckpointError, match=r"image_size=256 does not suit this model: give 224$"):
-        resize_positions(convolutional, {}, 256)
+        with_image_size(convolutional, 256)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])

@@ -6,12 +6,11 @@ Knows their configs, and from those what they take; reads no weights and never g
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 from openblip.checkpoint import read_config
-from openblip.config import SETS, ModelConfig, Task, VisionConfig, tensor_shapes
+from openblip.config import SETS, ModelConfig, Task, VisionConfig, parameters
 from openblip.errors import ModelError, ModelNotFound
 from openblip.hub import BUNDLED, HubName, cached_folder, cached_names, find_model, size_on_disk
 
@@ -84,11 +83,6 @@ def list_models() -> list[ModelEntry]:
             continue
         entries.append(_entry(str(hub_name), None, config, "cached", found))
     return entries
-
-
-def parameters(config: ModelConfig) -> int:
-    """How many numbers the model consists of."""
-    return sum(prod(shape) for shape in tensor_shapes(config).values())
 
 
 def _entry(name: str, set_name: str | None, config: ModelConfig, where: Where, folder: Path | None) -> ModelEntry:

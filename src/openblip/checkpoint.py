@@ -25,9 +25,10 @@ from openblip.published import (
     config_from_transformers,
     from_published,
     resize_positions,
+    with_image_size,
 )
 from openblip.text import Tokenizer, write_vocabulary
-from openblip.weights import PICKLES, Tensors, digest, listed, read_tensors, write_tensors
+from openblip.weights import PICKLES, StoredTensors, Tensors, digest, listed, read_tensors, write_tensors
 
 CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR = "config.json", "model.safetensors", "vocab.txt", "preprocessor_config.json"
 _PICKLE, _TOKENIZER = "pytorch_model.bin", "tokenizer.json"
@@ -35,14 +36,14 @@ _PICKLE, _TOKENIZER = "pytorch_model.bin", "tokenizer.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint. name: what results call the model; weights: the file that the tensors came from; vocabulary:
-    vocab.txt or tokenizer.json."""
+    """A checkpoint, whose tensors are read and checked when first asked for. name: what results call the model;
+    weights: the file that the tensors come from; vocabulary: vocab.txt or tokenizer.json."""
 
     name: str
     weights: Path
     vocabulary: Path
     config: ModelConfig
-    tensors: Tensors
+    tensors: StoredTensors
 
     @cached_property
     def revision(self) -> str:
@@ -56,11 +57,19 @@ def load_checkpoint(source: Path, name: str | None = None, *, image_size: int | 
     image_size: side of the pictures in pixels, where it is to be another than the checkpoint's (ViT only).
     Raises CheckpointError with what is wrong and where.
     """
-    loaded = _load_pickle(source, name) if source.is_file() else _load_folder(source, name)
-    if image_size is None:
-        return loaded
-    config, tensors = resize_positions(loaded.config, loaded.tensors, image_size)
-    return replace(loaded, config=config, tensors=tensors)
+    checkpoint = open_checkpoint(source, name, image_size=image_size)
+    checkpoint.tensors.hold()
+    return checkpoint
+
+
+def open_checkpoint(source: Path, name: str | None = None, *, image_size: int | None = None) -> Checkpoint:
+    """The same, its tensors not yet read: what is wrong with them is raised by the first access."""
+    opened = _open_pickle(source, name) if source.is_file() else _open_folder(source, name)
+    if image_size is None or image_size == opened.config.vision.image_size:
+        return opened
+    config = with_image_size(opened.config, image_size)
+    tensors = StoredTensors(lambda: resize_positions(opened.tensors.hold(), opened.config, config))
+    return replace(opened, config=config, tensors=tensors)
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -79,25 +88,33 @@ def read_config(folder: Path) -> ModelConfig:
     )
 
 
-def _load_folder(folder: Path, name: str | None) -> Checkpoint:
-    config = read_config(folder)
+def _open_folder(folder: Path, name: str | None) -> Checkpoint:
+    config, own = read_config(folder), _read_json(folder / CONFIG)["model_type"] == "openblip"
     weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
-    tensors = read_tensors(weights)
-    if _read_json(folder / CONFIG)["model_type"] == "openblip":
+
+    def read() -> Tensors:
+        tensors = read_tensors(weights)
+        if not own:
+            return from_published(tensors, config, "transformers", str(weights))
         check_tensors(tensors, config, str(weights))
-    else:
-        tensors = from_published(tensors, config, "transformers", str(weights))
-    return Checkpoint(name or folder.resolve().name, weights, _vocabulary(folder), config, tensors)
+        return tensors
+
+    return Checkpoint(name or folder.resolve().name, weights, _vocabulary(folder), config, StoredTensors(read))
 
 
-def _load_pickle(path: Path, name: str | None) -> Checkpoint:
+def _open_pickle(path: Path, name: str | None) -> Checkpoint:
     if path.suffix not in PICKLES:
         raise CheckpointError(f"{path} is not a checkpoint: give a folder, or a .pth of salesforce/BLIP")
-    published = read_tensors(path)
     vocabulary = _vocabulary(path.parent)
+    published = StoredTensors(lambda: read_tensors(path))
     config = _with_token_ids(config_from_salesforce(published, str(path)), vocabulary)
-    tensors = from_published(published, config, "salesforce", str(path))
-    return Checkpoint(name or path.stem, path, vocabulary, config, tensors)
+
+    def read() -> Tensors:
+        tensors = from_published(published, config, "salesforce", str(path))
+        published.release()
+        return tensors
+
+    return Checkpoint(name or path.stem, path, vocabulary, config, StoredTensors(read))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the loader checks against it, the torch model is built to it and the OpenVINO gr
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any, Literal, get_args
 
 from openblip.errors import CheckpointError, ModelError
@@ -201,6 +202,11 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     if "match" in config.tasks:
         shapes.linear("itm", text.width, 2)
     return shapes
+
+
+def parameters(config: ModelConfig) -> int:
+    """How many numbers all tensors of a model hold."""
+    return sum(prod(shape) for shape in tensor_shapes(config).values())
 
 
 class _Shapes(dict[str, tuple[int, ...]]):

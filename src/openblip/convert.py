@@ -21,7 +21,7 @@ from openblip.config import TASKS, ModelConfig, Task, tensor_shapes
 from openblip.errors import CheckpointError, OptionError
 from openblip.published import ARCHITECTURES, Style, config_from_salesforce, homes_of
 from openblip.text import write_tokenizer, write_vocabulary
-from openblip.weights import Tensors, write_pickle, write_tensors
+from openblip.weights import StoredTensors, Tensors, write_pickle, write_tensors
 
 Target = Literal["openblip", "transformers", "salesforce"]
 Part = Literal["caption", "match", "answer"]
@@ -158,9 +158,8 @@ def _place(target: Path, to: Target, name: str, *, alone: bool) -> Path:
 def _restricted(checkpoint: Checkpoint, tasks: tuple[Task, ...]) -> Checkpoint:
     """The model for these tasks alone."""
     config = replace(checkpoint.config, tasks=tasks)
-    return replace(
-        checkpoint, config=config, tensors={name: checkpoint.tensors[name] for name in tensor_shapes(config)}
-    )
+    tensors = StoredTensors(lambda: {name: checkpoint.tensors[name] for name in tensor_shapes(config)})
+    return replace(checkpoint, config=config, tensors=tensors)
 
 
 def _check_fits(model: Checkpoint, to: Target) -> None:

@@ -21,8 +21,6 @@ from openblip.text import Tokenizer
 EngineName = Literal["openvino", "torch"]
 
 MAX_PICTURES, MAX_ROWS, MAX_STATE_BYTES = 32, 128, 2**28  # of one engine call
-# Compiled graphs hold the weights once more: worth the disk for a small model that starts often.
-_MAX_KEPT_BYTES = 2**27
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +141,15 @@ def load_parts(name_or_folder: str | os.PathLike[str] | None, options: LoadOptio
 
 
 def _load_part(name_or_folder: str | os.PathLike[str] | None, options: LoadOptions) -> Part:
-    from openblip.checkpoint import load_checkpoint
+    from openblip.checkpoint import open_checkpoint
     from openblip.engines import load_engine
     from openblip.hub import compiled_folder, find_model
 
     model = find_model(name_or_folder)
-    checkpoint = load_checkpoint(model.path, model.name, image_size=options.image_size)
+    checkpoint = open_checkpoint(model.path, model.name, image_size=options.image_size)
     tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary)
     _check_vocabulary(tokenizer, checkpoint.config, checkpoint.vocabulary)
-    small = sum(tensor.nbytes for tensor in checkpoint.tensors.values()) <= _MAX_KEPT_BYTES
-    cache_dir = compiled_folder() if small and options.engine == "openvino" else None
+    cache_dir = compiled_folder() if options.engine == "openvino" else None
     loaded = load_engine(
         options.engine,
         checkpoint.config,

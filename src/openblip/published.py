@@ -331,24 +331,27 @@ def _layers(tensors: Mapping[str, object], prefix: str) -> int:
 # ---------------------------------------------------------------------------------------------------------- image sizes
 
 
-def resize_positions(config: ModelConfig, tensors: Tensors, image_size: int) -> tuple[ModelConfig, Tensors]:
-    """The model for pictures of another size: the positions of its image tokens interpolated as BLIP does it (bicubic,
-    `vit.interpolate_pos_embed`). Raises CheckpointError where the size does not suit the patches."""
+def with_image_size(config: ModelConfig, image_size: int) -> ModelConfig:
+    """The sizes of the model for pictures of another size. Raises CheckpointError where it does not suit the
+    patches."""
     vision = config.vision
-    if image_size == vision.image_size:
-        return config, tensors
     if vision.kind != "vit" or image_size % vision.patch_size or image_size < vision.patch_size:
         raise CheckpointError(
             f"image_size={image_size} does not suit this model: give {vision.image_size}"
             + (f" or another multiple of {vision.patch_size}" if vision.kind == "vit" else "")
         )
-    resized = replace(config, vision=replace(vision, image_size=image_size))
-    weights = _cubic(vision.grid, resized.vision.grid)
+    return replace(config, vision=replace(vision, image_size=image_size))
+
+
+def resize_positions(tensors: Tensors, config: ModelConfig, resized: ModelConfig) -> Tensors:
+    """The tensors of `config` for the pictures of `resized`: the positions of its image tokens interpolated as BLIP
+    does it (bicubic, `vit.interpolate_pos_embed`)."""
+    weights = _cubic(config.vision.grid, resized.vision.grid)
     positions = tensors["vision.positions"]
-    plane = positions[1:].reshape(vision.grid, vision.grid, -1)
+    plane = positions[1:].reshape(config.vision.grid, config.vision.grid, -1)
     plane = np.einsum("yi,xj,ijc->yxc", weights, weights, plane, optimize=True)
     joined = np.concatenate([positions[:1], plane.reshape(-1, positions.shape[1]).astype(np.float32)])
-    return resized, {**tensors, "vision.positions": joined}
+    return {**tensors, "vision.positions": joined}
 
 
 def _cubic(inputs: int, outputs: int) -> NDArray[np.float64]:

@@ -6,9 +6,12 @@ Knows numpy, safetensors and, to write a pickle, torch. Does not know which tens
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,11 +23,41 @@ from openblip.pickles import StoredTensor, read_pickle
 Tensors = dict[str, NDArray[np.float32]]
 
 PICKLES = (".pth", ".pt", ".bin")
+_STORED: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+
+class StoredTensors(Mapping[str, NDArray[np.float32]]):
+    """Tensors that are read when first asked for, and again after they were let go of."""
+
+    def __init__(self, read: Callable[[], Tensors]) -> None:
+        """read: may raise CheckpointError, which then any access does."""
+        self._read = read
+        self._held: Tensors | None = None
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        return self.hold()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.hold())
+
+    def __len__(self) -> int:
+        return len(self.hold())
+
+    def hold(self) -> Tensors:
+        """Read them, if they are not at hand."""
+        if self._held is None:
+            self._held = self._read()
+        return self._held
+
+    def release(self) -> None:
+        """Let go of their memory."""
+        self._held = None
 
 
 def read_tensors(path: Path) -> Tensors:
     """All tensors of a file in float32. A pickle's may lie under "model", as in the checkpoints of salesforce/BLIP.
 
+    Those stored in float32 by safetensors are a view of the file, which must not be written over meanwhile.
     Raises CheckpointError where the file cannot be read or holds anything but tensors.
     """
     return _read_pickle(path) if path.suffix in PICKLES else _read_safetensors(path)
@@ -46,7 +79,11 @@ def write_tensors(
         for name, array in arrays.items()
     }
     # Not serialize_file: it makes the file readable to its owner alone, and a service often runs as another user.
-    path.write_bytes(serialize(specs, metadata={"format": written_for}))
+    # Written aside and moved: whoever reads the file that stood here goes on reading that one.
+    with TemporaryDirectory(dir=path.parent) as aside:
+        part = Path(aside) / path.name
+        part.write_bytes(serialize(specs, metadata={"format": written_for}))
+        part.replace(path)
 
 
 def write_pickle(path: Path, groups: Mapping[str, Mapping[str, NDArray[Any]]], *, bfloat16: bool) -> None:
@@ -81,13 +118,21 @@ def digest(path: Path) -> str:
 
 
 def _read_safetensors(path: Path) -> Tensors:
-    from safetensors import SafetensorError, deserialize
+    from safetensors import SafetensorError, safe_open
 
     try:
-        entries = deserialize(path.read_bytes())
+        with safe_open(path, framework="numpy"):
+            pass  # what the header says of sizes and places is sound
+        content = np.memmap(path, np.uint8, "c")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
-    return {name: _to_float32(name, entry) for name, entry in entries if not _is_index(name)}
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:start].tobytes())
+    return {
+        name: _to_float32(name, entry, content[start:])
+        for name, entry in header.items()
+        if name != "__metadata__" and not _is_index(name)
+    }
 
 
 def _read_pickle(path: Path) -> Tensors:
@@ -113,15 +158,18 @@ def _is_index(name: str) -> bool:
     return name.endswith(("position_ids", "queue_ptr", "ptr_queue", "idx_queue"))
 
 
-def _to_float32(name: str, entry: Mapping[str, Any]) -> NDArray[np.float32]:
-    kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
+def _to_float32(name: str, entry: Mapping[str, Any], content: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """entry: of the header of a safetensors file; content: what stands behind that header."""
+    kind, shape = entry["dtype"], entry["shape"]
+    if kind not in _STORED:
+        raise CheckpointError(f"tensor {name} is stored as {kind}: weights must be float32, float16 or bfloat16")
+    begin, end = entry["data_offsets"]
+    values = content[begin:end].view(_STORED[kind]) if prod(shape) else np.zeros(0, _STORED[kind])
     if kind == "BF16":
-        wide = np.frombuffer(data, dtype=np.uint16).astype(np.uint32) << 16
-        return wide.view(np.float32).reshape(shape)
-    if kind in ("F32", "F16"):
-        values = np.frombuffer(data, dtype=np.float32 if kind == "F32" else np.float16)
-        return values.astype(np.float32).reshape(shape)
-    raise CheckpointError(f"tensor {name} is stored as {kind}: weights must be float32, float16 or bfloat16")
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    if not values.flags.aligned:
+        values = values.copy()
+    return np.asarray(values.astype(np.float32, copy=False).reshape(shape))
 
 
 def _to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:

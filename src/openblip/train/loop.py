@@ -313,7 +313,7 @@ class Trainer:
             start = load_checkpoint(Path(self.config.start))
             if changed := differences(start.config.to_dict(), self.model_config.to_dict()):
                 raise TrainingError(f"start = {self.config.start} has other sizes than [model]: {'; '.join(changed)}")
-            model.load_state_dict(_as_torch(start.tensors))
+            model.load_state_dict(_as_torch(start.tensors.hold()))
         elif self.config.backbone:
             _load_backbone(model, Path(self.config.backbone))
         for layer in range(optimiser.frozen_layers):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import os
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -25,11 +27,12 @@ from openblip.errors import OptionError
 
 Precision = Literal["f32", "bf16", "int8"]
 
-_CHECKSUM_BYTES = 4
+_CHECKSUM_BYTES, _HEADER_BYTES = 4, 64
 _QUANTIZATION_GROUP = 128
 """Of 32 to 768 the fastest for ViT-B: 0.28 s a photo, 0.35 with 64 or 256, 0.43 with 8-bit weights alone."""
-_KEPT_GRAPHS = 24
-"""Files in the cache: some six models or settings. What has not been read for longest goes first."""
+_KEPT_GRAPHS, _KEPT_BYTES = 24, 2**33
+"""Of the cache: a set of published checkpoints in two precisions, or some six small models. What has not been read for
+longest goes first."""
 
 
 class Compiler:
@@ -53,63 +56,89 @@ class Compiler:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _QUANTIZATION_GROUP if precision == "int8" else 0,
         }
         self._cache, self._key = cache, key
-        self._compiled: dict[str, tuple[ov.CompiledModel, ov.Tensor | None]] = {}
+        self._compiled: dict[str, _Compiled] = {}
         self._lock = Lock()
 
-    def request(
-        self, name: str, write_graph: Callable[[], ov.Model], *, fuse_attention: bool = False
-    ) -> ov.InferRequest:
-        """A new request on the graph of this name; `write_graph` is called where it is not compiled yet.
+    def keeps(self, name: str) -> bool:
+        """Whether the graph of this name lies in the cache."""
+        path = self._path(name)
+        return path is not None and path.is_file()
 
-        fuse_attention: where there are many queries. For the few of a decoder step the fused kernel takes twice as
-        long, and its bf16 variant fails where the lengths are unknown (seen with 2026.4).
-        """
+    def request(self, name: str, write_graph: Callable[[], ov.Model]) -> ov.InferRequest:
+        """A new request on the graph of this name; `write_graph` is called where it is not compiled yet."""
         with self._lock:
+            for compiled in self._compiled.values():
+                compiled.drop_read_pages()
             if name not in self._compiled:
-                properties = {**self._properties, "SNIPPETS_MODE": "ENABLE" if fuse_attention else "DISABLE"}
-                path = self._path(name, properties)
-                self._compiled[name] = self._read(path, properties) or (
-                    self._compile(write_graph(), path, properties),
-                    None,
-                )
-        return self._compiled[name][0].create_infer_request()
+                self._compiled[name] = self._read(name) or self._compile(name, write_graph)
+            return self._compiled[name].model.create_infer_request()
 
-    def _compile(self, graph: ov.Model, path: Path | None, properties: dict[str, Any]) -> ov.CompiledModel:
-        compiled = self._core.compile_model(graph, "CPU", properties)
-        if path is not None:
-            blob = io.BytesIO()
-            compiled.export_model(blob)
-            try:
-                _write(path, blob.getbuffer())
-            except OSError:
-                self._cache = None  # a full or read-only disk costs the next start some time, nothing else
-        return compiled
+    def _compile(self, name: str, write_graph: Callable[[], ov.Model]) -> _Compiled:
+        compiled = self._core.compile_model(write_graph(), "CPU", self._properties_of(name))
+        path = self._path(name)
+        if path is None:
+            return _Compiled(compiled)
+        blob = io.BytesIO()
+        compiled.export_model(blob)
+        try:
+            _write(path, blob.getbuffer())
+        except OSError:
+            self._cache = None  # a full or read-only disk costs the next start some time, nothing else
+            return _Compiled(compiled)
+        del blob
+        # What was kept lies in the file, which the system may drop from memory and read again.
+        return self._read(name) or _Compiled(compiled)
 
-    def _read(self, path: Path | None, properties: dict[str, Any]) -> tuple[ov.CompiledModel, ov.Tensor] | None:
-        """A kept graph with the memory that its weights may lie in."""
+    def _read(self, name: str) -> _Compiled | None:
+        """A kept graph."""
+        path = self._path(name)
         if path is None or not path.is_file():
             return None
         try:
-            content = np.memmap(path, np.uint8, "r")
-            checksum, graph = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
+            # Copy on write: OpenVINO shares only memory that could be written to.
+            with path.open("rb") as file:
+                mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            content = np.frombuffer(mapping, np.uint8)
+            checksum, blob = content[:_CHECKSUM_BYTES], content[_HEADER_BYTES:]
             # OpenVINO does not notice a damaged weight: the model would load, and talk nonsense.
-            if checksum.tobytes() != _checksum(graph.data):
+            if checksum.tobytes() != _checksum(blob.data):
                 return None
-            blob = ov.Tensor(graph)
-            compiled = self._core.import_model(blob, "CPU", properties)
+            model = self._core.import_model(ov.Tensor(blob, shared_memory=True), "CPU", self._properties_of(name))
         except (OSError, RuntimeError, TypeError, ValueError):
             return None  # damaged, or an OpenVINO that cannot read from memory: compile, and write it anew
         with suppress(OSError):
             path.touch()
-        return compiled, blob
+        return _Compiled(model, mapping)
 
-    def _path(self, name: str, properties: dict[str, Any]) -> Path | None:
+    def _properties_of(self, name: str) -> dict[str, Any]:
+        """Attention is fused where there are many queries. For the few of a decoder step the fused kernel takes twice
+        as long, and its bf16 variant fails where the lengths are unknown (seen with 2026.4)."""
+        return {**self._properties, "SNIPPETS_MODE": "ENABLE" if name == "image_encoder" else "DISABLE"}
+
+    def _path(self, name: str) -> Path | None:
         if self._cache is None:
             return None
         processor = self._core.get_property("CPU", "FULL_DEVICE_NAME")
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        parts = (ov.__version__, processor, abilities, sorted(properties.items()), self._key)
+        isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
+        parts = (ov.__version__, processor, abilities, isa, sorted(self._properties_of(name).items()), self._key)
         return self._cache / f"{name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.blob"
+
+
+class _Compiled:
+    """A compiled graph, and the file that its weights lie in, if it was kept."""
+
+    def __init__(self, model: ov.CompiledModel, mapping: mmap.mmap | None = None) -> None:
+        self.model, self._mapping = model, mapping
+        self._drops = 2  # after it was read, and after its first run has packed it
+        self.drop_read_pages()
+
+    def drop_read_pages(self) -> None:
+        """Give the file's pages back: importing touches them all, and the first run packs weights into memory of its
+        own. What is needed again is read again."""
+        if self._drops and self._mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._drops -= 1
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _write(path: Path, blob: memoryview) -> None:
@@ -119,12 +148,14 @@ def _write(path: Path, blob: memoryview) -> None:
     with TemporaryDirectory(dir=path.parent) as aside:
         part = Path(aside) / path.name
         with part.open("wb") as file:
-            file.write(_checksum(blob))
+            file.write(_checksum(blob).ljust(_HEADER_BYTES, b"\0"))
             file.write(blob)
         part.replace(path)
     newest_first = sorted(path.parent.glob("*.blob"), key=lambda kept: kept.stat().st_mtime, reverse=True)
-    for forgotten in newest_first[_KEPT_GRAPHS:]:
-        forgotten.unlink(missing_ok=True)
+    sizes = accumulate(kept.stat().st_size for kept in newest_first)
+    for place, (kept, size) in enumerate(zip(newest_first, sizes, strict=True)):
+        if kept != path and (place >= _KEPT_GRAPHS or size > _KEPT_BYTES):
+            kept.unlink(missing_ok=True)
 
 
 def _checksum(blob: memoryview) -> bytes:

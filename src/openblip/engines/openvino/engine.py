@@ -19,13 +19,14 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from openblip.config import ModelConfig, TextConfig
+from openblip.config import ModelConfig, Task, TextConfig, parameters
 from openblip.engine import Floats, ImageStates, Ints, QuestionStates
 from openblip.engines.openvino.compile import Compiler, checked_precision, checked_threads, has_bfloat16
 from openblip.engines.openvino.graph import Graphs, graphs_revision
 from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
 from openblip.engines.tree import Fed, TokenTree
 from openblip.errors import ModelError
+from openblip.weights import StoredTensors
 
 GraphName = Literal["image_encoder", "decoder", "text_encoder", "matcher", "question_encoder", "answer_decoder"]
 Border = NDArray[np.float32] | NDArray[np.uint16]
@@ -35,6 +36,14 @@ _HIDDEN = np.float32(-1e9)
 _SLOT_BLOCK = 32
 _LENGTH_BLOCK = 8
 _IDLE_DECODERS = 8
+_GRAPHS: dict[Task, tuple[GraphName, ...]] = {
+    "caption": ("decoder",),
+    "match": ("matcher",),
+    "embed": ("text_encoder",),
+    "answer": ("question_encoder", "answer_decoder"),
+}
+_LARGE = 2**25
+"""Parameters from which a second copy of them in memory is not to be borne."""
 
 
 @dataclass(frozen=True)
@@ -170,20 +179,30 @@ class OpenVinoEngine:
         self.precision = checked_precision(precision)
         self.threads = checked_threads(threads)
         self._bfloat16 = self.precision != "f32" and has_bfloat16()
-        graphs = Graphs(config, tensors, bfloat16=self._bfloat16, int8=self.precision == "int8")
-        self._writers: dict[GraphName, Callable[[], ov.Model]] = {
-            "image_encoder": graphs.image_encoder,
-            "decoder": graphs.decoder,
-            "text_encoder": graphs.text_encoder,
-            "matcher": graphs.matcher,
-            "question_encoder": graphs.question_encoder,
-            "answer_decoder": graphs.answer_decoder,
-        }
+        self._tensors = tensors
         self._idle_decoders: dict[GraphName, deque[ov.InferRequest]] = {
             name: deque(maxlen=_IDLE_DECODERS) for name in ("decoder", "answer_decoder")
         }
         key = repr((config, self.precision, revision, graphs_revision()))
         self._compiler = Compiler(self.precision, self.threads, cache_dir if revision is not None else None, key)
+        if isinstance(tensors, StoredTensors):
+            self._prepare(tensors)
+
+    def _prepare(self, tensors: StoredTensors) -> None:
+        """Refuse bad tensors now rather than at the first picture; but graphs that were kept once had good ones.
+
+        A large model's graphs are compiled at once and its tensors let go of, provided that they can be kept: else they
+        would lie in memory twice.
+        """
+        names: list[GraphName] = ["image_encoder", *(name for task in self.config.tasks for name in _GRAPHS[task])]
+        missing = [name for name in names if not self._compiler.keeps(name)]
+        if len(missing) == len(names):
+            tensors.hold()
+        if parameters(self.config) > _LARGE:
+            for name in missing:
+                self._request(name)
+            if all(self._compiler.keeps(name) for name in names):
+                tensors.release()
 
     def encode_images(self, pixels: Floats) -> OpenVinoImageStates:
         """pixels: [P, 3, size, size], normalised."""
@@ -298,7 +317,19 @@ class OpenVinoEngine:
         return min(-(-int(lengths.max()) // _LENGTH_BLOCK) * _LENGTH_BLOCK, self.config.text.max_positions)
 
     def _request(self, name: GraphName) -> ov.InferRequest:
-        return self._compiler.request(name, self._writers[name], fuse_attention=name == "image_encoder")
+        return self._compiler.request(name, lambda: self._write(name))
+
+    def _write(self, name: GraphName) -> ov.Model:
+        graphs = Graphs(self.config, self._tensors, bfloat16=self._bfloat16, int8=self.precision == "int8")
+        writers: dict[GraphName, Callable[[], ov.Model]] = {
+            "image_encoder": graphs.image_encoder,
+            "decoder": graphs.decoder,
+            "text_encoder": graphs.text_encoder,
+            "matcher": graphs.matcher,
+            "question_encoder": graphs.question_encoder,
+            "answer_decoder": graphs.answer_decoder,
+        }
+        return writers[name]()
 
 
 def _own(images: ImageStates | QuestionStates) -> OpenVinoImageStates:

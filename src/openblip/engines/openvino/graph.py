@@ -91,7 +91,8 @@ class Graphs:
         mask = op.parameter([-1, 1, -1, -1], np.float32)
         looked_at = op.parameter([-1, 1, 1, -1], np.float32) if prefix == "answer" else None
         parameters, outputs = [tokens, positions, read, mask], []
-        x = self._embed(tokens, positions, prefix)
+        table = self._constant(f"{prefix}.tokens.weight")  # one node for both ends, or it would be kept twice
+        x = self._embed(tokens, positions, prefix, table)
         for index in range(text.layers):
             block = f"{prefix}.blocks.{index}"
             image, past = self._keys_values(), self._keys_values()
@@ -110,7 +111,7 @@ class Graphs:
             x = self._text_mlp(x, block)
             outputs += [self._to_border(key), self._to_border(value)]
         chosen = op.gather(x, read, _int(1), 1)  # [P, N, W]
-        results = [self._language_model_head(chosen, prefix, head), *outputs]
+        results = [self._language_model_head(chosen, table, head), *outputs]
         parameters += [] if looked_at is None else [looked_at]
         return ov.Model([op.result(result) for result in results], parameters, f"{prefix}_decoder")
 
@@ -218,9 +219,9 @@ class Graphs:
         length = op.gather(op.shape_of(tokens, "i32"), _int(1), _int(0))
         return op.range(_int(0), length, _int(1), "i32")
 
-    def _embed(self, tokens: Value, positions: Value, prefix: str = "text") -> Value:
+    def _embed(self, tokens: Value, positions: Value, prefix: str = "text", table: Value = None) -> Value:
         """tokens [R, L], positions [R, L] or [L] -> [R, L, W]."""
-        words = op.gather(self._constant(f"{prefix}.tokens.weight"), tokens, _int(0))
+        words = op.gather(table or self._constant(f"{prefix}.tokens.weight"), tokens, _int(0))
         places = op.gather(self._constant(f"{prefix}.positions.weight"), positions, _int(0))
         return self._norm(op.add(words, places), f"{prefix}.norm", self._text_eps)
 
@@ -262,13 +263,12 @@ class Graphs:
     def _text_mlp(self, x: Value, block: str) -> Value:
         return self._norm(op.add(x, self._mlp(x, f"{block}.mlp")), f"{block}.mlp.norm", self._text_eps)
 
-    def _language_model_head(self, x: Value, prefix: str, head: str) -> Value:
-        """[P, N, W] -> logits [P, N, V]; the output table is the token embedding.
+    def _language_model_head(self, x: Value, table: Value, head: str) -> Value:
+        """[P, N, W] -> logits [P, N, V]; the output table [V, W] is the token embedding.
 
         The table is never stored in 8 bits: OpenVINO then rounds the logits to bfloat16, some percent of a probability.
         """
         x = self._norm(op.gelu(self._linear(x, f"{head}.dense"), "erf"), f"{head}.norm", self._text_eps)
-        table = self._constant(f"{prefix}.tokens.weight")
         return op.add(op.matmul(x, table, False, True), self._constant(f"{head}.bias"))
 
     def _keys_values(self) -> list[Value]:
