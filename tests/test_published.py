@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from openblip import Blip
 from openblip.checkpoint import load_checkpoint
 from openblip.config import ModelConfig, Task, VisionConfig
-from openblip.errors import CheckpointError, ModelError
+from openblip.errors import CheckpointError, ModelError, OptionError
 from openblip.published import Style, config_from_transformers, from_published, resize_positions
+from openblip.text import Conventions
 from openblip.weights import Tensors, write_tensors
 from published_files import to_published
 from tiny import TINY_VOCABULARY, random_pixels, random_tensors, tiny_config, write_vocabulary
 
 STYLES: tuple[Style, ...] = ("transformers", "salesforce")
 PARTS: tuple[tuple[Task, ...], ...] = (("caption",), ("match", "embed"), ("answer",), ("caption", "match", "embed"))
+CONVENTIONS: tuple[Conventions, ...] = ("blip", "transformers")
 ARCHITECTURES = {
     ("caption",): "BlipForConditionalGeneration",
     ("match", "embed"): "BlipForImageTextRetrieval",
@@ -241,3 +243,14 @@ def test_a_model_does_what_it_has_weights_for(tmp_path: Path, engine: Any) -> No
     assert 0 <= matcher.match(picture, "a dog")[0].probability <= 1
     with pytest.raises(ModelError, match="no weights to caption, only to match, embed"):
         matcher.caption(picture)
+
+
+def test_whose_conventions_are_followed(tmp_path: Path) -> None:
+    folder, config = transformers_folder(tmp_path / "retrieval", ("match", "embed"))
+    picture = (random_pixels(config, 1)[0].transpose(1, 2, 0) * 40 + 128).clip(0, 255).astype(np.uint8)
+    own, theirs = (Blip.load(folder, special_tokens=each).match(picture, "a dog")[0] for each in CONVENTIONS)
+    assert Blip.load(folder).match(picture, "a dog") == [own]
+    assert abs(own.probability - theirs.probability) > 1e-3
+    assert own.similarity == theirs.similarity
+    with pytest.raises(OptionError, match="special_tokens='bert' is unknown"):
+        Blip.load(folder, special_tokens="bert")  # type: ignore[arg-type]

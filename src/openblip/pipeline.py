@@ -22,7 +22,7 @@ from openblip.image import DEFAULT_LIMITS, ImageLimits, ImageSource
 from openblip.pictures import Clock, Loaded, as_list, digest, pixels_or_raise, read_batches
 from openblip.ranking import rank
 from openblip.search import Hypothesis, check_room, generate
-from openblip.text import Tokenizer
+from openblip.text import Conventions, Tokenizer
 from openblip.types import Answer, Caption, GenerateOptions, Match, Timing
 
 EngineName = Literal["openvino", "torch"]
@@ -71,6 +71,7 @@ class Blip:
         device: str | None = None,
         threads: int | None = None,
         image_size: int | None = None,
+        special_tokens: Conventions = "blip",
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> Blip:
         """Load a model by name ("mini"), folder (of ours or of transformers) or .pth of salesforce/BLIP; without one,
@@ -78,7 +79,9 @@ class Blip:
 
         engine: "openvino" (CPU, needs no torch) or "torch" (CPU or CUDA). precision, device, threads: None lets the
         engine choose. image_size: side of the pictures in pixels, where it is to be another than the checkpoint's (its
-        positions are then interpolated; ViT only). limits: what a picture may cost before it is refused.
+        positions are then interpolated; ViT only). special_tokens: "blip" starts a text to match and a question with
+        [ENC], as the models were trained; "transformers" starts them with [CLS], as its port does, and gives its scores
+        and answers. limits: what a picture may cost before it is refused.
 
         Raises ModelNotFound, CheckpointError, OptionError or MissingExtra.
         """
@@ -88,7 +91,7 @@ class Blip:
 
         model = find_model(name_or_folder)
         checkpoint = load_checkpoint(model.path, model.name, image_size=image_size)
-        tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary)
+        tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary, special_tokens)
         _check_vocabulary(tokenizer, checkpoint.config, checkpoint.vocabulary)
         small = sum(tensor.nbytes for tensor in checkpoint.tensors.values()) <= _MAX_KEPT_BYTES
         cache_dir = compiled_folder() if small and engine == "openvino" else None
