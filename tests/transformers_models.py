@@ -18,7 +18,7 @@ from openblip.search import Hypothesis
 from random_blip import scale_weights
 from tiny import TINY_VOCABULARY
 
-WORDS = [token for token in TINY_VOCABULARY if token not in ("[DEC]", "[ENC]")] + list(".,'?-")
+WORDS = [token for token in TINY_VOCABULARY if token not in ("[DEC]", "[ENC]")] + ["[MASK]", *".,'?-"]
 PAD, UNK, CLS, SEP, DEC, ENC = 0, 1, 2, 3, len(WORDS), len(WORDS) + 1
 
 
@@ -40,6 +40,9 @@ def tiny_model(kind: str, *, image_size: int = 32, patch_size: int = 8, seed: in
     )  # fmt: skip
     model = getattr(transformers, kind)(config).eval()
     scale_weights(model, seed)
+    if hasattr(model, "text_decoder"):
+        with torch.no_grad():  # so that texts end by themselves, and at different lengths
+            model.text_decoder.cls.predictions.bias[SEP] += 0.75
     return model
 
 

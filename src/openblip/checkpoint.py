@@ -30,7 +30,7 @@ from openblip.text import Tokenizer
 from openblip.weights import PICKLES, Tensors, digest, listed, read_tensors, write_tensors
 
 CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR = "config.json", "model.safetensors", "vocab.txt", "preprocessor_config.json"
-_PICKLE, _TOKENIZER = "pytorch_model.bin", "tokenizer.json"
+_PICKLE, _TOKENIZER, _PROCESSOR = "pytorch_model.bin", "tokenizer.json", "processor_config.json"
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,14 @@ def _load_folder(folder: Path, name: str | None) -> Checkpoint:
             "transformers wrote"
         )
     weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
-    vocabulary = _vocabulary(folder)
+    vocabulary = find_vocabulary(folder)
     name = name or folder.resolve().name
     if kind == "openblip":
         config = ModelConfig.from_dict(values)
         tensors = read_tensors(weights)
         check_tensors(tensors, config, str(weights))
         return Checkpoint(name, weights, vocabulary, config, tensors)
-    preprocessor = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
-    config = config_from_transformers(values, preprocessor, str(folder / CONFIG))
+    config = config_from_transformers(values, read_preprocessor(folder), str(folder / CONFIG))
     config = _with_token_ids(config, vocabulary)
     tensors = from_published(read_tensors(weights), config, "transformers", str(weights))
     return Checkpoint(name, weights, vocabulary, config, tensors)
@@ -90,7 +89,7 @@ def _load_pickle(path: Path, name: str | None) -> Checkpoint:
     if path.suffix not in PICKLES:
         raise CheckpointError(f"{path} is not a checkpoint: give a folder, or a .pth of salesforce/BLIP")
     published = read_tensors(path)
-    vocabulary = _vocabulary(path.parent)
+    vocabulary = find_vocabulary(path.parent)
     config = _with_token_ids(config_from_salesforce(published, str(path)), vocabulary)
     tensors = from_published(published, config, "salesforce", str(path))
     return Checkpoint(name or path.stem, path, vocabulary, config, tensors)
@@ -106,7 +105,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _vocabulary(folder: Path) -> Path:
+def read_preprocessor(folder: Path) -> dict[str, Any]:
+    """How the folder says that pictures become pixels; nothing where it does not say."""
+    if (folder / PREPROCESSOR).is_file():
+        return _read_json(folder / PREPROCESSOR)
+    if (folder / _PROCESSOR).is_file():  # transformers from 5 on writes one file for pictures and texts
+        return dict(_read_json(folder / _PROCESSOR).get("image_processor") or {})
+    return {}
+
+
+def find_vocabulary(folder: Path) -> Path:
+    """vocab.txt or tokenizer.json. Raises CheckpointError where there is neither."""
     for file in (folder / VOCABULARY, folder / _TOKENIZER):
         if file.is_file():
             return file

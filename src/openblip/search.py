@@ -6,9 +6,9 @@ are independent: what one gives depends on its own logits, prompt and seed alone
 The beam search ends with the texts of the one in transformers with `early_stopping=False`: 2 * beams candidates a step,
 of which only the first `beams` may close a text; a closed text scores log-probability / generated tokens **
 length_penalty, [SEP] counted; a picture is done when it has `beams` closed texts and its best open one, at its present
-length, scores no higher than the worst of them. `max_length` bounds [DEC], prompt and generated tokens, a closing [SEP]
-among them; `min_length` is how many of them must stand before [SEP] may follow. As there, the repetition penalty acts
-on log-probabilities in a beam search and on logits otherwise.
+length, scores no higher than the worst of them; with `early_stopping`, when it has so many. `max_length` bounds [DEC],
+prompt and generated tokens, a closing [SEP] among them; `min_length` is how many of them must stand before [SEP] may
+follow. As there, the repetition penalty acts on log-probabilities in a beam search and on logits otherwise.
 
 Reported log-probabilities are the model's own: log-softmax of the raw logits, before temperature, nucleus or penalty.
 """
@@ -218,7 +218,10 @@ def _beam_search(
         parents = _advance(open_, found, ends, beams)
 
         best_open = open_.scores[:, 0] / float(generated) ** options.length_penalty
-        worst_closed = [closed[index][-1].score if len(closed[index]) == beams else -np.inf for index in alive]
+        worst_closed = [
+            (np.inf if options.early_stopping else closed[index][-1].score) if len(closed[index]) == beams else -np.inf
+            for index in alive
+        ]
         stay = np.flatnonzero((best_open > np.array(worst_closed)) & ~living.full(generated))
         if len(stay) == 0:
             break

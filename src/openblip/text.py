@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAD, UNK, CLS, SEP, DEC, ENC = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]", "[ENC]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, DEC, ENC)
+_MASK = "[MASK]"  # of BERT's vocabulary, which BLIP never writes
 
 Conventions = Literal["blip", "transformers"]
 _GROUNDED_STARTS: dict[str, str] = {"blip": ENC, "transformers": CLS}
@@ -64,7 +65,7 @@ class Tokenizer:
         self.pad_id, self.unk_id, self.cls_id = table[PAD], table[UNK], table[CLS]
         self.sep_id, self.dec_id, self.enc_id = table[SEP], table[DEC], table[ENC]
         self.grounded_id = table[_GROUNDED_STARTS[special_tokens]]
-        self._special_ids = frozenset(table[token] for token in SPECIAL_TOKENS)
+        self._special_ids = frozenset(table[token] for token in (*SPECIAL_TOKENS, _MASK) if token in table)
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Path, special_tokens: Conventions = "blip") -> Tokenizer:
@@ -106,9 +107,10 @@ class Tokenizer:
         transformers [CLS] text [SEP]."""
         return self._batch(self.grounded_id, texts, max_length)
 
-    def decode(self, tokens: Iterable[int]) -> str:
-        """The text of token ids, special tokens left out."""
-        return str(self._word_piece.decode([int(token) for token in tokens if int(token) not in self._special_ids]))
+    def decode(self, tokens: Iterable[int], *, special_tokens: bool = False) -> str:
+        """The text of token ids, special tokens left out unless they are asked for."""
+        ids = [int(token) for token in tokens]
+        return str(self._word_piece.decode([each for each in ids if special_tokens or each not in self._special_ids]))
 
     def pieces(self, tokens: Iterable[int]) -> list[str]:
         """The WordPiece string of each id."""
