@@ -83,12 +83,14 @@ class Text:
 @torch.no_grad()
 def generated(model: Any, sep: int = SEP, **arguments: Any) -> list[Text]:
     """The texts of model.generate(**arguments), which drops the last token of its input_ids."""
-    output = model.generate(**arguments, do_sample=False, return_dict_in_generate=True, output_scores=True)
+    output = model.generate(
+        **arguments, do_sample=False, return_dict_in_generate=True, output_scores=True, output_logits=True
+    )
     asks = type(model).__name__ == "BlipForQuestionAnswering"
     start = arguments["input_ids"].shape[1] - 1 if "input_ids" in arguments and not asks else 1
     beams = arguments.get("num_beams", 1) > 1
     steps = None if beams else model.text_decoder.compute_transition_scores(
-        output.sequences, output.scores, normalize_logits=True
+        output.sequences, output.logits, normalize_logits=True
     ).tolist()  # fmt: skip
     texts = []
     for row, sequence in enumerate(output.sequences.tolist()):
