@@ -135,10 +135,60 @@ def test_a_pth_of_salesforce(tmp_path: Path, tasks: tuple[Task, ...]) -> None:
     assert same(checkpoint.tensors, random_tensors(config))
 
 
-def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"model": {"x": torch.zeros(1)}, "hook": Path}, tmp_path / "model.pth")
+class Intruder:
+    """What a pickle may hold: opening it the usual way runs the call."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path / "blip", ("caption",))
+    (folder / "model.safetensors").unlink()
+    content = {"model": {"x": torch.zeros(1)}, "hook": Intruder(tmp_path / "intruded")}
+    for file, source in ((folder / "model.pth", folder / "model.pth"), (folder / "pytorch_model.bin", folder)):
+        torch.save(content, file)
+        with pytest.raises(CheckpointError, match="code in it could do anything: get the weights as safetensors"):
+            load_checkpoint(source)
+    assert not (tmp_path / "intruded").exists()
+    torch.load(folder / "model.pth", weights_only=False)
+    assert (tmp_path / "intruded").exists(), "the code is real"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("vision_proj.bias"), r"missing vision_proj\.bias \[24\]"),
+        (lambda tensors: tensors.update({"itm_head.bias": torch.zeros(3)}), r"misshapen itm_head\.bias: \[3\]"),
+        (lambda tensors: tensors["itm_head.bias"].fill_(float("nan")), r"not finite itm_head\.bias"),
+        (lambda tensors: tensors.update(extra=torch.zeros(3)), r"surplus extra \[3\]"),
+        (lambda tensors: tensors.update(extra="a text"), "holds extra, a str, where only tensors should be"),
+    ],
+)
+def test_a_pth_that_does_not_fit(tmp_path: Path, change: Any, message: str) -> None:
+    config = config_for(("match", "embed"))
+    published = to_published(random_tensors(config), config, "salesforce")
+    held: dict[str, Any] = {name: torch.from_numpy(np.array(value)) for name, value in published.items()}
+    change(held)
+    torch.save({"model": held}, tmp_path / "model.pth")
     write_vocabulary(tmp_path)
-    with pytest.raises(CheckpointError, match="code in it could do anything: get the weights as safetensors"):
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(tmp_path / "model.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_cut_short(tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path / "blip", ("caption",))
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"cannot read .*model\.safetensors"):
+        load_checkpoint(folder)
+    torch.save({"model": {"x": torch.zeros(1000)}}, tmp_path / "model.pth")
+    (tmp_path / "model.pth").write_bytes((tmp_path / "model.pth").read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match=r"cannot read .*model\.pth"):
         load_checkpoint(tmp_path / "model.pth")
 
 
