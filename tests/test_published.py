@@ -17,14 +17,16 @@ from openblip import Blip
 from openblip.checkpoint import load_checkpoint
 from openblip.config import Task, VisionConfig
 from openblip.convert import to_published
-from openblip.errors import CheckpointError, ModelError
+from openblip.errors import CheckpointError, ModelError, OptionError
 from openblip.published import Style, config_from_transformers, from_published, resize_positions, with_image_size
+from openblip.text import Conventions
 from openblip.weights import Tensors, write_tensors
 from published_folders import config_for, transformers_folder
 from tiny import TINY_VOCABULARY, random_pixels, random_tensors, write_vocabulary
 
 STYLES: tuple[Style, ...] = ("transformers", "salesforce")
 PARTS: tuple[tuple[Task, ...], ...] = (("caption",), ("match", "embed"), ("answer",), ("caption", "match", "embed"))
+CONVENTIONS: tuple[Conventions, ...] = ("blip", "transformers")
 
 
 def rewrite(folder: Path, change: Any) -> None:
@@ -93,10 +95,61 @@ def test_a_pth_of_salesforce(tmp_path: Path, tasks: tuple[Task, ...]) -> None:
     assert same(checkpoint.tensors, random_tensors(config))
 
 
-def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"model": {"x": torch.zeros(1)}, "hook": Path}, tmp_path / "model.pth")
+class Intruder:
+    """What a pickle may hold: opening it the usual way runs the call."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path / "blip", ("caption",))
+    (folder / "model.safetensors").unlink()
+    content = {"model": {"x": torch.zeros(1)}, "hook": Intruder(tmp_path / "intruded")}
+    for file, source in ((folder / "model.pth", folder / "model.pth"), (folder / "pytorch_model.bin", folder)):
+        torch.save(content, file)
+        with pytest.raises(CheckpointError, match="code could do anything: get the weights as safetensors"):
+            load_checkpoint(source)
+    assert not (tmp_path / "intruded").exists()
+    torch.load(folder / "model.pth", weights_only=False)
+    assert (tmp_path / "intruded").exists(), "the code is real"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("vision_proj.bias"), r"missing vision_proj\.bias \[24\]"),
+        (lambda tensors: tensors.update({"itm_head.bias": torch.zeros(3)}), r"misshapen itm_head\.bias: \[3\]"),
+        (lambda tensors: tensors["itm_head.bias"].fill_(float("nan")), r"not finite itm_head\.bias"),
+        (lambda tensors: tensors.update(extra=torch.zeros(3)), r"surplus extra \[3\]"),
+        (lambda tensors: tensors.update(extra="a text"), "holds extra, a str, where only tensors should be"),
+    ],
+)
+def test_a_pth_that_does_not_fit(tmp_path: Path, change: Any, message: str) -> None:
+    config = config_for(("match", "embed"))
+    published = to_published(random_tensors(config), config, "salesforce")
+    held: dict[str, Any] = {name: torch.from_numpy(np.array(value)) for name, value in published.items()}
+    change(held)
+    torch.save({"model": held}, tmp_path / "model.pth")
     write_vocabulary(tmp_path)
-    with pytest.raises(CheckpointError, match="code could do anything: get the weights as safetensors"):
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(tmp_path / "model.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_cut_short(tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path / "blip", ("caption",))
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"cannot read .*model\.safetensors"):
+        load_checkpoint(folder)
+    write_vocabulary(tmp_path)
+    torch.save({"model": {"x": torch.zeros(1000)}}, tmp_path / "model.pth")
+    (tmp_path / "model.pth").write_bytes((tmp_path / "model.pth").read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match=r"cannot read .*model\.pth"):
         load_checkpoint(tmp_path / "model.pth")
 
 
@@ -202,3 +255,14 @@ def test_a_model_does_what_it_has_weights_for(tmp_path: Path, engine: Any) -> No
     assert 0 <= matcher.match(picture, "a dog")[0].probability <= 1
     with pytest.raises(ModelError, match="no weights to caption, only to match, embed"):
         matcher.caption(picture)
+
+
+def test_whose_conventions_are_followed(tmp_path: Path) -> None:
+    folder, config = transformers_folder(tmp_path / "retrieval", ("match", "embed"))
+    picture = (random_pixels(config, 1)[0].transpose(1, 2, 0) * 40 + 128).clip(0, 255).astype(np.uint8)
+    own, theirs = (Blip.load(folder, special_tokens=each).match(picture, "a dog")[0] for each in CONVENTIONS)
+    assert Blip.load(folder).match(picture, "a dog") == [own]
+    assert abs(own.probability - theirs.probability) > 1e-3
+    assert own.similarity == theirs.similarity
+    with pytest.raises(OptionError, match="special_tokens='bert' is unknown"):
+        Blip.load(folder, special_tokens="bert")  # type: ignore[arg-type]

@@ -304,3 +304,17 @@ def test_no_pictures_give_no_texts() -> None:
 def test_logits_that_are_not_numbers_are_an_error(options: GenerateOptions) -> None:
     with pytest.raises(ModelError, match="not finite"):
         run([[DEC, 7]], options, sep_bias=float("nan"))
+
+
+def test_early_stopping_ends_with_as_many_texts_as_beams() -> None:
+    prompts = [[DEC, token] for token in range(5, 15)]
+    options = GenerateOptions(num_beams=3, num_return=3, min_length=0, max_length=30, length_penalty=2.0)
+    patient, early = (
+        run(prompts, options, sep_bias=2.0),
+        run(prompts, replace(options, early_stopping=True), sep_bias=2.0),
+    )
+    for waited, stopped in zip(patient, early, strict=True):
+        assert len(stopped) == 3
+        assert max(len(text.tokens) for text in stopped) <= max(len(text.tokens) for text in waited)
+        assert stopped[0].score <= waited[0].score
+    assert early != patient

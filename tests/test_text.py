@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openblip.errors import CheckpointError, TextError
+from openblip.errors import CheckpointError, OptionError, TextError
 from openblip.text import SPECIAL_TOKENS, Tokenizer, clean_caption, train_vocabulary
 from tiny import TINY_VOCABULARY, write_vocabulary
 
@@ -38,6 +38,15 @@ def test_each_mode_has_its_first_token(tokenizer: Tokenizer) -> None:
     assert batch.lengths.tolist() == [4, 6]
     assert tokenizer.encode_grounded(["a dog"], 20).tokens.tolist() == [ids("[ENC]", "a", "dog", "[SEP]")]
     assert tokenizer.caption_prompt("a picture of") == ids("[DEC]", "a", "picture", "of")
+
+
+def test_a_grounded_text_starts_as_in_transformers_where_that_is_asked_for(tmp_path: Path) -> None:
+    vocabulary = write_vocabulary(tmp_path)
+    tokenizer = Tokenizer.from_vocabulary(vocabulary, "transformers")
+    assert tokenizer.encode_grounded(["a dog"], 20).tokens.tolist() == [ids("[CLS]", "a", "dog", "[SEP]")]
+    assert tokenizer.caption_prompt("a dog") == ids("[DEC]", "a", "dog")
+    with pytest.raises(OptionError, match="special_tokens='bert' is unknown: give one of blip, transformers"):
+        Tokenizer.from_vocabulary(vocabulary, "bert")  # type: ignore[arg-type]
 
 
 def test_a_long_text_keeps_its_end_token(tokenizer: Tokenizer) -> None:

@@ -148,7 +148,7 @@ def test_a_set_in_the_cache(
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert (len(lines), captured.err) == (5, "")
-    assert "blip-vqa-base of the set 'base' is not in the cache: run 'openblip pull base'" in lines[2]
+    assert "run 'openblip pull Salesforce/blip-vqa-base', or 'openblip pull base' for its whole set" in lines[2]
     assert all(": differs: " in line for line in lines)
 
 

@@ -31,7 +31,7 @@ from openblip.text import Tokenizer, write_vocabulary
 from openblip.weights import PICKLES, StoredTensors, Tensors, digest, listed, read_tensors, write_tensors
 
 CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR = "config.json", "model.safetensors", "vocab.txt", "preprocessor_config.json"
-_PICKLE, _TOKENIZER = "pytorch_model.bin", "tokenizer.json"
+_PICKLE, _TOKENIZER, _PROCESSOR = "pytorch_model.bin", "tokenizer.json", "processor_config.json"
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,8 @@ def read_config(folder: Path) -> ModelConfig:
     if kind == "openblip":
         return ModelConfig.from_dict(values)
     if kind == "blip":
-        preprocessor = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
-        config = config_from_transformers(values, preprocessor, str(folder / CONFIG))
-        return _with_token_ids(config, _vocabulary(folder))
+        config = config_from_transformers(values, read_preprocessor(folder), str(folder / CONFIG))
+        return _with_token_ids(config, find_vocabulary(folder))
     raise CheckpointError(
         f"{folder / CONFIG} is no config of BLIP (its model_type is {kind!r}): give a folder that openblip or "
         "transformers wrote"
@@ -99,13 +98,13 @@ def _open_folder(folder: Path, name: str | None) -> Checkpoint:
         check_tensors(tensors, config, str(weights))
         return tensors
 
-    return Checkpoint(name or folder.resolve().name, weights, _vocabulary(folder), config, StoredTensors(read))
+    return Checkpoint(name or folder.resolve().name, weights, find_vocabulary(folder), config, StoredTensors(read))
 
 
 def _open_pickle(path: Path, name: str | None) -> Checkpoint:
     if path.suffix not in PICKLES:
         raise CheckpointError(f"{path} is not a checkpoint: give a folder, or a .pth of salesforce/BLIP")
-    vocabulary = _vocabulary(path.parent)
+    vocabulary = find_vocabulary(path.parent)
     published = StoredTensors(lambda: read_tensors(path))
     config = _with_token_ids(config_from_salesforce(published, str(path)), vocabulary)
 
@@ -127,7 +126,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _vocabulary(folder: Path) -> Path:
+def read_preprocessor(folder: Path) -> dict[str, Any]:
+    """How the folder says that pictures become pixels; nothing where it does not say."""
+    if (folder / PREPROCESSOR).is_file():
+        return _read_json(folder / PREPROCESSOR)
+    if (folder / _PROCESSOR).is_file():  # transformers from 5 on writes one file for pictures and texts
+        return dict(_read_json(folder / _PROCESSOR).get("image_processor") or {})
+    return {}
+
+
+def find_vocabulary(folder: Path) -> Path:
+    """vocab.txt or tokenizer.json. Raises CheckpointError where there is neither."""
     for file in (folder / VOCABULARY, folder / _TOKENIZER):
         if file.is_file():
             return file

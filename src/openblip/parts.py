@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from openblip.config import ModelConfig, Task
 from openblip.engine import Engine
 from openblip.errors import CheckpointError, ModelError
-from openblip.text import Tokenizer
+from openblip.text import Conventions, Tokenizer
 
 EngineName = Literal["openvino", "torch"]
 
@@ -32,6 +32,7 @@ class LoadOptions:
     device: str | None = None
     threads: int | None = None
     image_size: int | None = None
+    special_tokens: Conventions = "blip"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -147,7 +148,7 @@ def _load_part(name_or_folder: str | os.PathLike[str] | None, options: LoadOptio
 
     model = find_model(name_or_folder)
     checkpoint = open_checkpoint(model.path, model.name, image_size=options.image_size)
-    tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary)
+    tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary, options.special_tokens)
     _check_vocabulary(tokenizer, checkpoint.config, checkpoint.vocabulary)
     cache_dir = compiled_folder() if options.engine == "openvino" else None
     loaded = load_engine(

@@ -26,7 +26,7 @@ from openblip.tasks.encoded import Encoded
 from openblip.tasks.matches import Matcher, text_vectors
 from openblip.tasks.stream import CaptionStream as CaptionStream
 from openblip.tasks.stream import Tokens
-from openblip.text import Tokenizer
+from openblip.text import Conventions, Tokenizer
 from openblip.types import Analysis, Answer, Caption, GenerateOptions, Match, Timing
 
 _DEFAULT_OPTIONS = GenerateOptions()
@@ -78,6 +78,7 @@ class Blip:
         device: str | None = None,
         threads: int | None = None,
         image_size: int | None = None,
+        special_tokens: Conventions = "blip",
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> Blip:
         """Load a model by name ("mini"), folder (of ours or of transformers) or .pth of salesforce/BLIP; without one,
@@ -85,12 +86,15 @@ class Blip:
 
         engine: "openvino" (CPU, needs no torch) or "torch" (CPU or CUDA). precision, device, threads: None lets the
         engine choose. image_size: side of the pictures in pixels, where it is to be another than the checkpoint's (its
-        positions are then interpolated; ViT only). limits: what a picture may cost before it is refused.
+        positions are then interpolated; ViT only). special_tokens: "blip" starts a text to match and a question with
+        [ENC], as the models were trained; "transformers" starts them with [CLS], as its port does, and gives its scores
+        and answers. limits: what a picture may cost before it is refused.
 
         Raises ModelNotFound, CheckpointError, OptionError or MissingExtra; of a set, when the checkpoint is first used.
         """
         return cls.from_parts(
-            load_parts(name_or_folder, LoadOptions(engine, precision, device, threads, image_size)), limits
+            load_parts(name_or_folder, LoadOptions(engine, precision, device, threads, image_size, special_tokens)),
+            limits,
         )
 
     @property

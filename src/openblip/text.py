@@ -11,18 +11,24 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openblip.errors import CheckpointError, TextError
+from openblip.errors import CheckpointError, OptionError, TextError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as WordPiece
 
 PAD, UNK, CLS, SEP, DEC, ENC = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]", "[ENC]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, DEC, ENC)
+_MASK = "[MASK]"  # of BERT's vocabulary, which BLIP never writes
+
+Conventions = Literal["blip", "transformers"]
+_GROUNDED_STARTS: dict[str, str] = {"blip": ENC, "transformers": CLS}
+"""What a text that is read with its picture starts with: as BLIP was trained, or as transformers' port (and BLIP's own
+blip_itm.py) has it."""
 
 _DROPPED = re.compile(r"[.!\"()*#:;~]")
 _SPACES = re.compile(r"\s+")
@@ -46,7 +52,11 @@ class TokenBatch:
 class Tokenizer:
     """WordPiece over one vocabulary, lower-cased as BERT-uncased does it."""
 
-    def __init__(self, word_piece: WordPiece) -> None:
+    def __init__(self, word_piece: WordPiece, special_tokens: Conventions = "blip") -> None:
+        if special_tokens not in _GROUNDED_STARTS:
+            raise OptionError(
+                f"special_tokens={special_tokens!r} is unknown: give one of {', '.join(_GROUNDED_STARTS)}"
+            )
         self._word_piece = word_piece
         table = word_piece.get_vocab()
         missing = [token for token in SPECIAL_TOKENS if token not in table]
@@ -54,12 +64,13 @@ class Tokenizer:
             raise CheckpointError(f"the vocabulary lacks {', '.join(missing)}: it is not a BLIP vocabulary")
         self.pad_id, self.unk_id, self.cls_id = table[PAD], table[UNK], table[CLS]
         self.sep_id, self.dec_id, self.enc_id = table[SEP], table[DEC], table[ENC]
-        self._special_ids = frozenset(table[token] for token in SPECIAL_TOKENS)
+        self.grounded_id = table[_GROUNDED_STARTS[special_tokens]]
+        self._special_ids = frozenset(table[token] for token in (*SPECIAL_TOKENS, _MASK) if token in table)
 
     @classmethod
-    def from_vocabulary(cls, vocabulary: Path) -> Tokenizer:
+    def from_vocabulary(cls, vocabulary: Path, special_tokens: Conventions = "blip") -> Tokenizer:
         """vocabulary: a BERT vocab.txt, one token a line, or a tokenizer.json of the same. [DEC] and [ENC] are appended
-        where absent, as BLIP does."""
+        where absent, as BLIP does. special_tokens: whose conventions `encode_grounded` follows."""
         from tokenizers import Tokenizer as WordPiece
         from tokenizers import decoders, models, normalizers, pre_tokenizers
 
@@ -76,7 +87,7 @@ class Tokenizer:
         word_piece.normalizer = normalizers.BertNormalizer(lowercase=True)
         word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         word_piece.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-        return cls(word_piece)
+        return cls(word_piece, special_tokens)
 
     @property
     def vocab_size(self) -> int:
@@ -92,13 +103,14 @@ class Tokenizer:
         return self._batch(self.cls_id, texts, max_length)
 
     def encode_grounded(self, texts: Iterable[str], max_length: int) -> TokenBatch:
-        """[ENC] text [SEP], for image-text matching, as in BLIP's training (transformers and blip_itm.py put [CLS]
-        here)."""
-        return self._batch(self.enc_id, texts, max_length)
+        """[ENC] text [SEP], for image-text matching and questions, as in BLIP's training; by the conventions of
+        transformers [CLS] text [SEP]."""
+        return self._batch(self.grounded_id, texts, max_length)
 
-    def decode(self, tokens: Iterable[int]) -> str:
-        """The text of token ids, special tokens left out."""
-        return str(self._word_piece.decode([int(token) for token in tokens if int(token) not in self._special_ids]))
+    def decode(self, tokens: Iterable[int], *, special_tokens: bool = False) -> str:
+        """The text of token ids, special tokens left out unless they are asked for."""
+        ids = [int(token) for token in tokens]
+        return str(self._word_piece.decode([each for each in ids if special_tokens or each not in self._special_ids]))
 
     def pieces(self, tokens: Iterable[int]) -> list[str]:
         """The WordPiece string of each id."""

@@ -17,6 +17,7 @@ class GenerateOptions:
     max_length, min_length: as transformers counts them, in tokens, [DEC] and the prompt included. max_length caps the
         whole sequence, a closing [SEP] among it; min_length is how many tokens must stand before [SEP] may follow.
     length_penalty: a beam's score is its log-probability / generated tokens ** length_penalty, [SEP] counted.
+    early_stopping: a beam search ends with num_beams closed texts, even where an open one may yet be better.
     repetition_penalty: logits of tokens already in the sequence are divided (positive) or multiplied (negative) by it.
     sample: draw from the nucleus instead of searching; excludes num_beams > 1.
     top_p: smallest set of tokens whose probability reaches top_p (nucleus, Holtzman et al. 2020).
@@ -43,6 +44,7 @@ class GenerateOptions:
     num_return: int = 1
     num_beam_groups: int = 1
     diversity_penalty: float = 0.5
+    early_stopping: bool = False
 
     def __post_init__(self) -> None:
         _in_range("num_beams", self.num_beams, 1, 64)

@@ -1,9 +1,9 @@
 """Beam search, and diverse beam search over groups of beams.
 
-The beam search ends with the texts of the one in transformers with `early_stopping=False`: 2 * beams candidates a step,
+The beam search ends with the texts of the one in transformers: 2 * beams candidates a step,
 of which only the first `beams` may close a text; a closed text scores log-probability / generated tokens **
 length_penalty, [SEP] counted; a picture is done when it has `beams` closed texts and its best open one, at its present
-length, scores no higher than the worst of them.
+length, scores no higher than the worst of them; with `early_stopping`, when it has so many.
 
 Diverse beam search (Vijayakumar et al. 2016) is that search once a group, `num_beams / num_beam_groups` beams each,
 over logits of one and the same engine step. The groups take turns: a token costs a group `diversity_penalty` for every
@@ -112,10 +112,16 @@ class _Group:
         of it is finite from here on."""
         best_open = self._scores[:, 0] / float(generated) ** self._options.length_penalty
         closed = [self.closed[index] for index in self._alive]
-        worst_closed = np.array([texts[-1].score if len(texts) == self._beams else -np.inf for texts in closed])
+        worst_closed = np.array([self._bar(texts) for texts in closed])
         open_: Bools = (best_open > worst_closed) & ~living.full(generated)
         self._scores[~open_] = -np.inf
         return open_
+
+    def _bar(self, closed: list[Hypothesis]) -> float:
+        """What an open text must score more than, given its picture's closed ones."""
+        if len(closed) < self._beams:
+            return -np.inf
+        return np.inf if self._options.early_stopping else closed[-1].score
 
     def keep(self, pictures: Ints) -> None:
         """Drop all pictures but these."""
