@@ -7,31 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from openblip.checkpoint import Checkpoint, load_checkpoint
+from openblip.checkpoint import open_checkpoint
 from openblip.compat.arrays import as_numpy, device_and_dtype, has_cuda, number_type, refuse
-from openblip.config import Task, TextConfig
+from openblip.config import ModelConfig, Task, TextConfig
 from openblip.engine import Engine, Floats, ImageStates, Ints
-from openblip.engines import load_engine
 from openblip.errors import InputError, OptionError
-from openblip.hub import ModelFolder, find_model
+from openblip.hub import find_model
+from openblip.parts import EngineName, LoadOptions, load_parts
 from openblip.text import TokenBatch
 
 _WITHOUT_EFFECT = ("low_cpu_mem_usage", "use_safetensors", "local_files_only")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a model is to run. engine: on the CPU; precision: None lets the engine choose."""
-
-    engine: str
-    precision: str | None
-    device: str
-    threads: int | None
 
 
 class Model:
@@ -39,13 +30,13 @@ class Model:
 
     task: ClassVar[Task]
 
-    def __init__(self, folder: ModelFolder, checkpoint: Checkpoint, settings: Settings, image_size: int | None) -> None:
-        checkpoint.config.require(self.task)
-        self._folder, self._image_size, self._settings = folder, image_size, settings
-        # Read at once, so that a broken folder shows; run at first use, so that .to("cuda") need not load it twice.
-        self._checkpoint: Checkpoint | None = checkpoint
+    def __init__(self, folder: Path, sizes: ModelConfig, options: LoadOptions) -> None:
+        """options: engine is that of the CPU; on another device torch's runs the model."""
+        sizes.require(self.task)
+        self.sizes = sizes
+        self._folder, self._options = folder, options
+        # Started at first use, so that .to("cuda") need not load it twice.
         self._running: Engine | None = None
-        self.sizes = checkpoint.config
 
     @classmethod
     def from_pretrained(
@@ -55,7 +46,7 @@ class Model:
         torch_dtype: Any = None,
         dtype: Any = None,
         device_map: Any = None,
-        engine: str = "openvino",
+        engine: EngineName = "openvino",
         precision: str | None = None,
         threads: int | None = None,
         image_size: int | None = None,
@@ -72,15 +63,14 @@ class Model:
         refuse(f"{cls.__name__}.from_pretrained", {name: other[name] for name in other if name not in _WITHOUT_EFFECT})
         wanted = torch_dtype if dtype is None else dtype
         kind = "float32" if wanted in (None, "auto") else number_type(wanted)
-        folder = find_model(name_or_folder)
-        checkpoint = load_checkpoint(folder.path, folder.name, image_size=image_size)
-        settings = Settings(engine, precision or _precision(kind), _device(device_map), threads)
-        return cls(folder, checkpoint, settings, image_size)
+        options = LoadOptions(engine, precision or _precision(kind), _device(device_map), threads, image_size)
+        folder = find_model(name_or_folder).path
+        return cls(folder, open_checkpoint(folder, image_size=image_size).config, options)
 
     @property
     def device(self) -> str:
         """Where the model runs, for `inputs.to(model.device)`."""
-        return self._settings.device
+        return self._options.device or "cpu"
 
     @property
     def positions(self) -> int:
@@ -90,14 +80,13 @@ class Model:
     def to(self, *places: Any, device: Any = None, dtype: Any = None) -> Self:
         """Move to a device, "cuda" meaning torch's engine; or to a number type, as in `from_pretrained`."""
         where, kind = device_and_dtype(places, device, dtype)
-        settings = Settings(
-            self._settings.engine,
-            self._settings.precision if kind is None else _precision(kind),
-            self._settings.device if where is None else _device(where),
-            self._settings.threads,
+        options = replace(
+            self._options,
+            precision=self._options.precision if kind is None else _precision(kind),
+            device=self.device if where is None else _device(where),
         )
-        if settings != self._settings:
-            self._settings, self._running = settings, None
+        if options != self._options:
+            self._options, self._running = options, None
         return self
 
     def cuda(self, device: Any = None) -> Self:
@@ -134,19 +123,8 @@ class Model:
     def engine(self) -> Engine:
         """What runs the model, started when it is first asked for."""
         if self._running is None:
-            checkpoint = self._checkpoint or load_checkpoint(
-                self._folder.path, self._folder.name, image_size=self._image_size
-            )
-            self._checkpoint = None
-            settings = self._settings
-            self._running = load_engine(
-                settings.engine if settings.device == "cpu" else "torch",
-                checkpoint.config,
-                checkpoint.tensors,
-                precision=settings.precision,
-                device=settings.device,
-                threads=settings.threads,
-            )
+            engine = self._options.engine if self.device == "cpu" else "torch"
+            self._running = load_parts(self._folder, replace(self._options, engine=engine)).only("engine").engine
         return self._running
 
     def encoded(self, pixels: Floats, texts: int, together: int) -> Iterator[tuple[ImageStates, Ints, Ints]]:
