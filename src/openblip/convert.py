@@ -56,7 +56,8 @@ def convert(
     paths = [_place(target, to, name, alone=len(wanted) == 1) for name in wanted]
     for path in paths:
         if path.is_file() or (path / CONFIG).exists():
-            raise OptionError(f"there is a checkpoint at {path} already: give another target or remove it")
+            kind = "file" if path.is_file() else "checkpoint"
+            raise OptionError(f"there is a {kind} at {path} already: give another target or remove it")
     models = [_restricted(checkpoint, tasks) for tasks in wanted.values()]
     for model in models:
         _check_fits(model, to)
