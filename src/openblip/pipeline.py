@@ -28,19 +28,11 @@ from openblip.tasks.matches import Matcher, text_vectors
 from openblip.tasks.stream import CaptionStream as CaptionStream
 from openblip.tasks.stream import Tokens
 from openblip.text import Tokenizer
-from openblip.types import (
-    ANSWER_OPTIONS,
-    STREAM_OPTIONS,
-    Analysis,
-    Answer,
-    Caption,
-    Embedding,
-    GenerateOptions,
-    Match,
-    Timing,
-)
+from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Match, Timing
 
 _DEFAULT_OPTIONS = GenerateOptions()
+_ANSWER_OPTIONS = GenerateOptions.for_answers()
+_STREAM_OPTIONS = GenerateOptions(num_beams=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +184,7 @@ class Blip:
 
         Raises OptionError for beams, which know their text at the end alone, and ImageError, both at once.
         """
-        part, options = self.part("caption"), options or STREAM_OPTIONS
+        part, options = self.part("caption"), options or _STREAM_OPTIONS
         sources = as_list(image)
         if len(sources) != 1:
             raise InputError(f"caption_stream takes one picture, not {len(sources)}: call it for each")
@@ -236,7 +228,7 @@ class Blip:
         word. A question longer than the model's positions is cut.
         """
         part, asked, clock = self.part("answer"), _as_texts(questions), Clock()
-        answerer, found, sources = Answerer(part, options or ANSWER_OPTIONS, answers), list[Answer](), as_list(images)
+        answerer, found, sources = Answerer(part, options or _ANSWER_OPTIONS, answers), list[Answer](), as_list(images)
         for encoded, picture, text in self._encoded_pairs(sources, _pair_up(len(sources), len(asked)), [part], clock):
             found += answerer.answers(encoded, picture, [asked[index] for index in text])
         self.timing = clock.timing()
@@ -271,7 +263,7 @@ class Blip:
         if caption:
             analyzer.caption(Captioner(self.part("caption"), options), prompt)
         if asked:
-            analyzer.answer(Answerer(self.part("answer"), answer_options or ANSWER_OPTIONS, answers), asked)
+            analyzer.answer(Answerer(self.part("answer"), answer_options or _ANSWER_OPTIONS, answers), asked)
         if descriptions:
             matcher = Matcher(self.part("match"), self.part("embed"), descriptions, clock)
             analyzer.match(matcher, len(descriptions))

@@ -68,6 +68,11 @@ class GenerateOptions:
                 f"num_return={self.num_return} needs as many num_beams (now {self.num_beams}) or sample=True"
             )
 
+    @classmethod
+    def for_answers(cls) -> GenerateOptions:
+        """The defaults where the text is an answer: those of BLIP's VQA evaluation."""
+        return cls(max_length=10, min_length=1)
+
     @property
     def rows(self) -> int:
         """Rows that one picture, or question, takes in a decode."""
@@ -198,9 +203,3 @@ def _in_range(name: str, value: Any, low: float, high: float) -> None:
         raise OptionError(f"{name}={value!r} is not a {number}: give {low} to {high}")
     if not low <= value <= high:  # also refuses NaN
         raise OptionError(f"{name}={value!r} is out of range: give {low} to {high}")
-
-
-ANSWER_OPTIONS = GenerateOptions(max_length=10, min_length=1)
-"""The defaults where the text is an answer: those of BLIP's VQA evaluation."""
-STREAM_OPTIONS = GenerateOptions(num_beams=1)
-"""The defaults where the text is shown as it grows."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from openblip.pipeline import Blip
-from openblip.types import ANSWER_OPTIONS, GenerateOptions
+from openblip.types import GenerateOptions
 
 QUESTIONS = ["is the dog young", "a red hat"]
 MANY = [
@@ -80,7 +80,9 @@ def test_the_search_of_an_answer(openblip: Any, album: Path, blip: Blip) -> None
         return json.loads(openblip("answer --json photo0.jpg", *flags, *QUESTIONS)[1][0])["answers"]
 
     assert said() == plain([each.to_dict() for each in blip.answer("photo0.jpg", QUESTIONS)])
-    assert said() == plain([each.to_dict() for each in blip.answer("photo0.jpg", QUESTIONS, ANSWER_OPTIONS)])
+    assert said() == plain(
+        [each.to_dict() for each in blip.answer("photo0.jpg", QUESTIONS, GenerateOptions.for_answers())]
+    )
     options = GenerateOptions(num_beams=5, max_length=4, min_length=1)
     wide = said("--num-beams", "5", "--max-length", "4")
     assert wide == plain([each.to_dict() for each in blip.answer("photo0.jpg", QUESTIONS, options)])

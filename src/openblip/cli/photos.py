@@ -20,7 +20,7 @@ from openblip.cli.options import (
     search_options,
 )
 from openblip.terminal import print_line, progress_bar, report
-from openblip.types import ANSWER_OPTIONS, Analysis, Answer, Embedding, GenerateOptions, Match
+from openblip.types import Analysis, Answer, Embedding, GenerateOptions, Match
 
 if TYPE_CHECKING:
     from openblip.bulk.photo_list import PhotoList
@@ -56,7 +56,7 @@ def match(
 @click.argument("photo")
 @click.argument("questions", nargs=-1, required=True, metavar="QUESTION...")
 @answer_options
-@search_options(("num_beams", "max_length"), ANSWER_OPTIONS)
+@search_options(("num_beams", "max_length"), GenerateOptions.for_answers())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the runners-up.")
 @model_options
 def answer(
