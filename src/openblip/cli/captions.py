@@ -74,17 +74,24 @@ def caption(
     photo_list = PhotoList(found, sidecar=sidecar, overwrite=overwrite, report=report)
     outcomes = ask(load(), photo_list, prompt if prompts is None else None, options)
     printed = as_json or not sidecar or output is not None
-    with progress_bar() as progress:
-        for outcome in outcomes:
-            if outcome.error is not None:
-                photo_list.fail(shown_error(outcome))
-            elif photo_list.finish(str(outcome.source), outcome.captions) and printed:
-                own = outcome.prompt if prompts is not None else None
-                print_line(caption_lines(str(outcome.source), outcome.captions, as_json, own), output)
-            progress("captions", photo_list.done, photo_list.total)
+    for outcome in finished(outcomes, photo_list):
+        if printed:
+            own = outcome.prompt if prompts is not None else None
+            print_line(caption_lines(str(outcome.source), outcome.captions, as_json, own), output)
     if sidecar:
         click.echo(f"openblip: {photo_list.summary()}", err=True)
     return FAILED if photo_list.failed else 0
+
+
+def finished(outcomes: Iterator[Outcome], photos: PhotoList) -> Iterator[Outcome]:
+    """Those that have captions, as they come; the rest is reported, and a bar follows."""
+    with progress_bar() as progress:
+        for outcome in outcomes:
+            if outcome.error is not None:
+                photos.fail(shown_error(outcome))
+            elif photos.finish(str(outcome.source), outcome.captions):
+                yield outcome
+            progress("captions", photos.done, photos.total)
 
 
 def ask(blip: Blip, photos: PhotoList, prompt: str | None, options: GenerateOptions) -> Iterator[Outcome]:
