@@ -107,7 +107,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         reason = f"cannot read {path} ({error.strerror})"
         raise CheckpointError(f"{reason}: give a folder that openblip or transformers wrote") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+        raise CheckpointError(f"cannot read {path} ({error}): it is damaged, fetch the checkpoint again") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} holds a {type(values).__name__}, not settings by name")
     return values
