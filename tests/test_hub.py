@@ -113,7 +113,7 @@ def test_a_set_of_which_a_part_is_cached(cache: Path, monkeypatch: pytest.Monkey
     assert members is not None
     assert list(members) == ["caption", "answer", "match", "embed"]
     assert find_model(members["caption"]) == ModelFolder(members["caption"], snapshot)
-    with pytest.raises(ModelNotFound, match=r"coco of the set 'base' is not .*: run 'openblip pull base', or, .*coco'"):
+    with pytest.raises(ModelNotFound, match=r"run 'openblip pull Sales.*coco', or 'openblip pull base' for its whole"):
         find_model(members["match"])
     monkeypatch.setenv("OPENBLIP_MODEL", "base")
     assert find_set() == members

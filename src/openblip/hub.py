@@ -84,8 +84,8 @@ def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFol
         return ModelFolder(str(hub_name), folder)
     for name in (name for name, members in SETS.items() if text in members.values()):
         raise ModelNotFound(
-            f"{text} of the set '{name}' is not in the cache: run 'openblip pull {name}', or, for it alone, "
-            f"'openblip pull {text}'"
+            f"{text} of the set '{name}' is not in the cache: run 'openblip pull {text}', "
+            f"or 'openblip pull {name}' for its whole set"
         )
     raise ModelNotFound(
         f"there is no folder '{text}'{origin}, nor a checkpoint of that name in the cache: if the hub has it, run "
