@@ -135,6 +135,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert captured.err == ""
     assert cli.run(["convert", source, target, "--to", "transformers"]) == 2
     assert f"there is a checkpoint at {target}/caption already" in capsys.readouterr().err
+    (tmp_path / "notes.txt").write_text("mine")
+    assert cli.run(["convert", source, str(tmp_path / "notes.txt"), "--to", "openblip"]) == 2
+    assert "there is a file at" in capsys.readouterr().err
+    assert cli.run(["convert", source, str(tmp_path / "notes.txt" / "below"), "--to", "openblip"]) == 1
+    assert "below cannot be written: File exists" in capsys.readouterr().err
     assert cli.run(["convert", "base", target, "--to", "openblip"]) == 2
     assert "'base' is a set of checkpoints: say with --task which one" in capsys.readouterr().err
 

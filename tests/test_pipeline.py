@@ -350,3 +350,34 @@ def test_a_picture_from_memory_is_not_a_list_of_numbers(blip: Blip) -> None:
     Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
     assert len(blip.caption(buffer.getvalue(), options=SHORT)) == 1
     assert len(blip.caption(bytearray(buffer.getvalue()), options=SHORT)) == 1
+
+
+def test_prompts_of_their_own_for_any_number_of_pictures(
+    blip: Blip, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "MAX_PICTURES", 3)
+    prompts = ["a dog", "", "two " * 40, "the man", 7, "a bus", "on", "a"]
+    sources = [photos[0], photos[1], photos[2], "missing.jpg", photos[0], photos[1], photos[2], photos[0]]
+    outcomes = list(blip.caption_each(iter(sources), iter(prompts), SHORT))  # type: ignore[arg-type]
+    assert [outcome.source for outcome in outcomes] == sources
+    assert [outcome.prompt for outcome in outcomes] == prompts
+    assert [type(outcome.error) for outcome in outcomes if outcome.error] == [OptionError, ImageError, TextError]
+    for outcome in outcomes:
+        if outcome.error is None:
+            alike(list(outcome.captions), blip.caption([outcome.source], outcome.prompt, SHORT))
+    taken = iter(["a", "two", "three", "more"])
+    assert len(list(blip.caption_each(photos[:2], taken, SHORT))) == 2
+    assert next(taken) == "three"
+    with pytest.raises(InputError, match="the prompts ended before the pictures"):
+        list(blip.caption_each(photos[:2], ["a"], SHORT))
+
+
+def test_embeddings_of_any_number_of_pictures(blip: Blip, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "MAX_PICTURES", 2)
+    sources = ["missing.jpg", "no.jpg", photos[0], photos[1], "missing.jpg", photos[2]]
+    outcomes = list(blip.embed_each(iter(sources)))
+    assert [outcome.source for outcome in outcomes] == sources
+    assert [outcome.error is not None for outcome in outcomes] == [True, True, False, False, True, False]
+    found = [outcome.embedding.vector for outcome in outcomes if outcome.embedding]
+    np.testing.assert_allclose(found, blip.embed_images(photos[:3]), atol=1e-5)
+    assert {outcome.embedding.model for outcome in outcomes if outcome.embedding} == {blip.name}

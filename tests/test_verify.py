@@ -162,3 +162,7 @@ def test_the_picture_is_asked_for_at_the_hub(
     [line] = capsys.readouterr().err.splitlines()
     assert code == 1
     assert "http://127.0.0.1:9/hf-internal-testing/blip-test-image/resolve/main/demo.jpg cannot be downloaded" in line
+    assert line.endswith("or give a copy of the picture with --image")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert run(blip, monkeypatch, "base")[0] == 2
+    assert "HF_HUB_OFFLINE is set: give a copy of" in capsys.readouterr().err

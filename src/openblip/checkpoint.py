@@ -119,8 +119,11 @@ def _open_pickle(path: Path, name: str | None) -> Checkpoint:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        reason = f"cannot read {path} ({error.strerror})"
+        raise CheckpointError(f"{reason}: give a folder that openblip or transformers wrote") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"cannot read {path} ({error}): it is damaged, fetch the checkpoint again") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} holds a {type(values).__name__}, not settings by name")
     return values

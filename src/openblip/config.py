@@ -113,7 +113,7 @@ class ModelConfig:
         if task not in self.tasks:
             raise ModelError(
                 f"this model has no weights to {task}, only to {', '.join(self.tasks)}: name a checkpoint that can "
-                f"{task} as the model"
+                f"{task} as the model, or the set base"
             )
 
     @property

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from openblip.checkpoint import CONFIG, PREPROCESSOR, VOCABULARY, WEIGHTS, Checkpoint, preprocessor, save_checkpoint
 from openblip.config import TASKS, ModelConfig, Task, tensor_shapes
-from openblip.errors import CheckpointError, OptionError
+from openblip.errors import CheckpointError, InputError, OptionError
 from openblip.published import ARCHITECTURES, Style, config_from_salesforce, homes_of
 from openblip.text import write_tokenizer, write_vocabulary
 from openblip.weights import StoredTensors, Tensors, write_pickle, write_tensors
@@ -50,26 +50,35 @@ def convert(
     they are put below it, called after what they do. bfloat16: halves the size (round to nearest even).
 
     Raises CheckpointError where the model does not fit the style, OptionError where it has no such part, or where there
-    is something already.
+    is something already, and InputError where the target cannot be written.
     """
     wanted = _wanted(checkpoint.config, to, part)
     paths = [_place(target, to, name, alone=len(wanted) == 1) for name in wanted]
     for path in paths:
         if path.is_file() or (path / CONFIG).exists():
-            raise OptionError(f"there is a checkpoint at {path} already: give another target or remove it")
+            kind = "file" if path.is_file() else "checkpoint"
+            raise OptionError(f"there is a {kind} at {path} already: give another target or remove it")
     models = [_restricted(checkpoint, tasks) for tasks in wanted.values()]
     for model in models:
         _check_fits(model, to)
     for path, model in zip(paths, models, strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if to == "openblip":
-            save_checkpoint(path, model.config, model.tensors, model.vocabulary, bfloat16=bfloat16)
-        elif to == "transformers":
-            _save_transformers(path, model, bfloat16)
-        else:
-            write_pickle(path, {"model": to_published(model.tensors, model.config, "salesforce")}, bfloat16=bfloat16)
-            write_vocabulary(model.vocabulary, path.parent / VOCABULARY)
+        try:
+            _write(path, model, to, bfloat16)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{path} cannot be written: {reason}; give another target or make room") from error
     return [Written(path, model.config.tasks) for path, model in zip(paths, models, strict=True)]
+
+
+def _write(path: Path, model: Checkpoint, to: Target, bfloat16: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if to == "openblip":
+        save_checkpoint(path, model.config, model.tensors, model.vocabulary, bfloat16=bfloat16)
+    elif to == "transformers":
+        _save_transformers(path, model, bfloat16)
+    else:
+        write_pickle(path, {"model": to_published(model.tensors, model.config, "salesforce")}, bfloat16=bfloat16)
+        write_vocabulary(model.vocabulary, path.parent / VOCABULARY)
 
 
 def to_published(tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, style: Style) -> Tensors:

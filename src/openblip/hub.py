@@ -82,10 +82,14 @@ def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFol
         raise ModelNotFound(f"there is no model or folder '{text}'{origin}: use {_KNOWN}")
     if folder := cached_folder(hub_name):
         return ModelFolder(str(hub_name), folder)
-    sets = [name for name, members in SETS.items() if text in members.values()]
+    for name in (name for name, members in SETS.items() if text in members.values()):
+        raise ModelNotFound(
+            f"{text} of the set '{name}' is not in the cache: run 'openblip pull {text}', "
+            f"or 'openblip pull {name}' for its whole set"
+        )
     raise ModelNotFound(
         f"there is no folder '{text}'{origin}, nor a checkpoint of that name in the cache: if the hub has it, run "
-        f"'openblip pull {text}'" + "".join(f", or 'openblip pull {name}' for its whole set" for name in sets)
+        f"'openblip pull {text}'"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, repeat
 
 import numpy as np
 
@@ -27,23 +28,26 @@ from openblip.tasks.matches import Matcher, text_vectors
 from openblip.tasks.stream import CaptionStream as CaptionStream
 from openblip.tasks.stream import Tokens
 from openblip.text import Conventions, Tokenizer
-from openblip.types import Analysis, Answer, Caption, GenerateOptions, Match, Timing
+from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Match, Timing
 
 _DEFAULT_OPTIONS = GenerateOptions()
-_ANSWER_OPTIONS = GenerateOptions(max_length=10, min_length=1)  # of BLIP's VQA evaluation
+_ANSWER_OPTIONS = GenerateOptions.for_answers()
 _STREAM_OPTIONS = GenerateOptions(num_beams=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one of many pictures: its captions, or the error that kept it from having any.
+    """What became of one of many pictures: what was asked for, its captions or its embedding, or the error that kept it
+    from having any.
 
-    source: as it was handed in.
+    source, prompt: as they were handed in.
     """
 
     source: ImageSource
     captions: tuple[Caption, ...] = ()
     error: OpenBlipError | None = None
+    embedding: Embedding | None = None
+    prompt: str = ""
 
 
 class Blip:
@@ -153,19 +157,26 @@ class Blip:
         return results
 
     def caption_each(
-        self, sources: Iterable[ImageSource], prompt: str = "", options: GenerateOptions | None = None
+        self,
+        sources: Iterable[ImageSource],
+        prompt: str | Iterable[str] = "",
+        options: GenerateOptions | None = None,
     ) -> Iterator[Outcome]:
         """Captions of any number of pictures in their order, handed out batch by batch.
 
         A picture that cannot be used comes out as an Outcome with its error, and the rest goes on. The next pictures
         are read while a batch is computed; sources may be a generator, of which at most two batches are read ahead.
+        prompt: one for all, or one a picture, perhaps from a generator, each of which is taken after its picture.
 
-        Raises OptionError or TextError at once where options or prompt do not suit the model.
+        Raises OptionError or TextError at once where options or the prompt of all do not suit the model; a picture's
+        own prompt that does not is its error.
         """
         part, options = self.part("caption"), options or _DEFAULT_OPTIONS
         captioner = Captioner(part, options)
-        [prompt_ids] = captioner.encode_prompts([prompt])
-        return self._outcomes(sources, part, captioner, prompt_ids, options)
+        if isinstance(prompt, str):
+            captioner.encode_prompts([prompt])
+        prompts = repeat(prompt) if isinstance(prompt, str) else iter(prompt)
+        return self._captioned(sources, prompts, part, captioner, options.rows)
 
     def caption_stream(
         self, image: ImageSource, prompt: str = "", options: GenerateOptions | None = None
@@ -274,6 +285,11 @@ class Blip:
         self.timing = clock.timing()
         return np.concatenate(vectors)
 
+    def embed_each(self, sources: Iterable[ImageSource]) -> Iterator[Outcome]:
+        """Embeddings of any number of pictures, as `caption_each` gives captions: in order, batch by batch, a picture
+        that cannot be used with its error."""
+        return self._embedded(sources, self.part("embed"))
+
     def embed_texts(self, texts: str | Sequence[str]) -> Floats:
         """Unit vectors [texts, projection]. A text longer than the model's positions is cut."""
         part, clock = self.part("embed"), Clock()
@@ -307,25 +323,36 @@ class Blip:
         size = min(part.pictures_a_call(rows) for part in parts)
         return read_batches(sources, size, [part.config.vision for part in parts], self.limits, clock)
 
-    def _outcomes(
-        self,
-        sources: Iterable[ImageSource],
-        part: Part,
-        captioner: Captioner,
-        prompt_ids: list[int],
-        options: GenerateOptions,
+    def _captioned(
+        self, sources: Iterable[ImageSource], prompts: Iterator[str], part: Part, captioner: Captioner, rows: int
     ) -> Iterator[Outcome]:
         clock = Clock()
-        for batch in self._batches(sources, [part], options.rows, clock):
+        for batch in self._batches(sources, [part], rows, clock):
+            own = list(islice(prompts, len(batch)))
+            if len(own) < len(batch):
+                raise InputError("the prompts ended before the pictures: give one for all or one a picture")
+            ids = captioner.encode_each(own)
+            usable = {
+                place: row
+                for place, (loaded, row) in enumerate(zip(batch, ids, strict=True))
+                if loaded.error is None and not isinstance(row, InputError)
+            }
+            encoded = Encoded([batch[place] for place in usable], [part], clock)
+            found = captioner.captions(encoded, list(usable.values())) if usable else []
+            captions = dict(zip(usable, found, strict=True))
+            for place, (loaded, row) in enumerate(zip(batch, ids, strict=True)):
+                error = loaded.error or (row if isinstance(row, InputError) else None)
+                yield Outcome(loaded.source, tuple(captions.get(place, ())), error, prompt=own[place])
+            self.timing = clock.timing()
+
+    def _embedded(self, sources: Iterable[ImageSource], part: Part) -> Iterator[Outcome]:
+        clock = Clock()
+        for batch in self._batches(sources, [part], 1, clock):
             usable = [loaded for loaded in batch if loaded.error is None]
-            captions = iter(
-                captioner.captions(Encoded(usable, [part], clock), [prompt_ids] * len(usable)) if usable else ()
-            )
+            vectors = iter(Encoded(usable, [part], clock).vectors(part) if usable else ())
             for loaded in batch:
-                if loaded.error is None:
-                    yield Outcome(loaded.source, tuple(next(captions)))
-                else:
-                    yield Outcome(loaded.source, error=loaded.error)
+                embedding = None if loaded.error else Embedding(tuple(next(vectors).tolist()), part.name)
+                yield Outcome(loaded.source, error=loaded.error, embedding=embedding)
             self.timing = clock.timing()
 
 

@@ -24,8 +24,13 @@ def report(error: OpenBlipError | str) -> None:
 
 def print_line(line: str, output: IO[str] | None = None) -> None:
     """Print at once, so that results come as they are found."""
+    print_part(f"{line}\n", output)
+
+
+def print_part(text: str, output: IO[str] | None = None) -> None:
+    """Print a part of a line at once."""
     stream = output or sys.stdout
-    stream.write(f"{line}\n")
+    stream.write(text)
     stream.flush()
 
 

@@ -127,6 +127,10 @@ class Tokenizer:
     def _pieces(self, text: str) -> list[int]:
         if not isinstance(text, str):
             raise TextError(f"a text must be a string, not {type(text).__name__} ({text!r})")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # half a character, as the bytes of a file name may give
+            raise TextError(f"a text must be Unicode, which {text!r} is not: check its encoding") from error
         ids: list[int] = self._word_piece.encode(text, add_special_tokens=False).ids
         return [self.unk_id if index in self._special_ids else index for index in ids]
 

@@ -70,6 +70,11 @@ class GenerateOptions:
                 f"num_return={self.num_return} needs as many num_beams (now {self.num_beams}) or sample=True"
             )
 
+    @classmethod
+    def for_answers(cls) -> GenerateOptions:
+        """The defaults where the text is an answer: those of BLIP's VQA evaluation."""
+        return cls(max_length=10, min_length=1)
+
     @property
     def rows(self) -> int:
         """Rows that one picture, or question, takes in a decode."""

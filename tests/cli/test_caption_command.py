@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 from command_line import start, with_model
 from openblip import cli
 from openblip.pipeline import Blip
+from openblip.types import GenerateOptions
 from photos import png
 
 # The start
@@ -89,9 +91,53 @@ def test_generation_options_reach_the_model(openblip: Any, album: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "options", "without"),
+    [
+        (
+            "--num-captions 4 --num-beam-groups 2 --diversity-penalty 20",
+            GenerateOptions(num_return=4, num_beams=4, num_beam_groups=2, diversity_penalty=20.0),
+            "--num-captions 4 --num-beam-groups 2",
+        ),
+        (
+            "--num-captions 2 --num-beams 2 --num-beam-groups 2",
+            GenerateOptions(num_return=2, num_beams=2, num_beam_groups=2),
+            "--num-captions 2 --num-beams 2",
+        ),
+        ("--length-penalty -9", GenerateOptions(length_penalty=-9.0), None),  # tiny's texts are of one length
+        ("--repetition-penalty 5", GenerateOptions(repetition_penalty=5.0), ""),
+        ("--sample --temperature 4", GenerateOptions(sample=True, num_beams=1, temperature=4.0), "--sample"),
+    ],
+)
+def test_search_options_mean_what_they_mean_in_python(
+    flags: str,
+    options: GenerateOptions,
+    without: str | None,
+    openblip: Any,
+    album: Path,
+    blip: Blip,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And each changes what is said."""
+    photos = [f"photo{index}.jpg" for index in range(6)]
+    expected = [caption.text for row in blip.captions(photos, options=options) for caption in row]
+    asked, caption_each = [], Blip.caption_each
+
+    def spy(self: Blip, sources: Any, prompt: Any, options: GenerateOptions) -> Any:
+        asked.append(options)
+        return caption_each(self, sources, prompt, options)
+
+    monkeypatch.setattr(Blip, "caption_each", spy)
+    lines = openblip("caption", *flags.split(), ".")[1]
+    assert asked == [options]
+    assert [line.partition(": ")[2] for line in lines] == expected
+    if without is not None:
+        assert lines != openblip("caption", *without.split(), ".")[1]
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("caption", "PHOTO"),
+        ("caption", "PHOTO..., or in a file with --prompts"),
         ("caption photo0.jpg --num-beams 0", "num_beams=0 is out of range"),
         ("caption photo0.jpg --num-beams 2 --num-captions 3", "num_return=3 needs"),
         ("caption photo0.jpg --sample --num-beams 2", "num_beams=1"),
@@ -100,7 +146,29 @@ def test_generation_options_reach_the_model(openblip: Any, album: Path) -> None:
         ("caption photo0.jpg --precision f8", "'f8' is not one of"),
         ("caption photo0.jpg --max-length 400", "max_length=400"),
         ("match photo0.jpg", "TEXT"),
-        ("embed photo0.jpg", "No such command 'embed'"),
+        ("caption photo0.jpg --num-beams 4 --num-beam-groups 3", "num_beam_groups=3 does not divide num_beams=4"),
+        ("caption photo0.jpg --num-beam-groups 0", "num_beam_groups=0 is out of range"),
+        ("caption photo0.jpg --diversity-penalty=-1", "diversity_penalty=-1.0 is out of range"),
+        ("caption photo0.jpg --temperature 0", "temperature=0.0 is out of range"),
+        ("caption photo0.jpg --repetition-penalty 0", "repetition_penalty=0.0 is out of range"),
+        ("caption photo0.jpg --length-penalty 11", "length_penalty=11.0 is out of range"),
+        ("caption photo0.jpg --stream --num-beams 2", "num_beams=2 cannot be streamed"),
+        ("caption photo0.jpg --stream --num-captions 2", "--stream shows one caption"),
+        ("caption photo0.jpg --stream --sidecar", "leave out --sidecar"),
+        ("caption photo0.jpg photo1.jpg --stream", "one photo, and there are more"),
+        ("caption - --stream", "one photo, and there are none"),
+        ("caption photo0.jpg --prompts photo0.jpg", "not in both ways"),
+        ("caption --prompts missing.tsv", "No such file"),
+        ("embed", "give PHOTO or --text"),
+        ("translate photo0.jpg", "No such command 'translate'"),
+        ("verify", "Choose from: base, large"),
+        ("analyze photo0.jpg", "nothing is asked"),
+        ("analyze photo0.jpg --embed --num-beams 4", "give --caption too"),
+        ("analyze photo0.jpg --embed --prompt a", "give --caption too"),
+        ("analyze photo0.jpg --embed --answer a", "give --question too"),
+        ("answer photo0.jpg q --num-beams 0", "num_beams=0 is out of range"),
+        ("answer photo0.jpg q --answers .", "Is a directory"),
+        ("answer photo0.jpg q --answers photo0.jpg", "write one answer a line"),
         ("eval caption", "--data"),
     ],
 )
@@ -113,6 +181,7 @@ def test_wrong_usage_is_one_line_and_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENBLIP_MODEL", model)
+    monkeypatch.setattr(sys, "stdin", StringIO())
     code, captured = cli.run(arguments.split()), capsys.readouterr()
     assert code == 2
     assert captured.out == ""

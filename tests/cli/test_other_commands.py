@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from openblip import cli
+from openblip.cli.options import find_photos
 from openblip.errors import ImageError
 from openblip.pipeline import Blip
 
@@ -98,8 +99,8 @@ def test_errors_of_photos_are_of_the_tree(album: Path) -> None:
     """What the list reports is what the library raises."""
     from openblip.bulk.photo_list import PhotoList
 
-    errors: list[Exception] = []
-    photos = PhotoList(["nothing-*.jpg", "photo0.jpg"], None, sidecar=False, overwrite=False, report=errors.append)
-    assert list(photos) == [Path("photo0.jpg")]
+    errors: list[Exception | str] = []
+    photos = PhotoList(find_photos(["nothing-*.jpg", "photo0.jpg"], "a"), report=errors.append)
+    assert list(photos) == [(Path("photo0.jpg"), "a")]
     assert [type(error) for error in errors] == [ImageError]
     assert (photos.total, photos.done, photos.failed) == (2, 1, 1)

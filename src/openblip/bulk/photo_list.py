@@ -1,4 +1,4 @@
-"""The photos of one captioning run: which are still to do, and how many are done, skipped and failed.
+"""The photos of one run: which are still to do, and how many are done, skipped and failed.
 
 Knows sources and caption files. Prints nothing: errors go to the `report` that it is given.
 """
@@ -8,52 +8,51 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from openblip.bulk.prompts import Prompted
 from openblip.bulk.sidecars import sidecar_path, write_sidecar
-from openblip.bulk.sources import Found, find_images
-from openblip.errors import ImageError, InputError, OpenBlipError
+from openblip.errors import InputError, OpenBlipError
 from openblip.image import shown_name
 from openblip.types import Caption
 
 
 class PhotoList:
-    """Iterating it gives the paths and addresses to caption, each once; what is no use is reported and counted.
+    """Iterating it gives the paths and addresses to work on, each with its prompt; what is no use is reported and
+    counted.
 
-    lines: what "-" among the arguments stands for; with it the total is unknown (0). sidecar: photos get caption files;
-    one that has its file already is skipped, unless overwrite.
+    photos: what was found; where it is no list, the total is unknown (0). sidecar: photos get caption files; one that
+    has its file already is skipped, unless overwrite.
     """
 
     def __init__(
         self,
-        arguments: Sequence[str],
-        lines: Iterable[str] | None,
+        photos: Iterable[Prompted],
         *,
-        sidecar: bool,
-        overwrite: bool,
-        report: Callable[[OpenBlipError], None],
+        report: Callable[[OpenBlipError | str], None],
+        sidecar: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self.total = self.done = self.written = self.skipped = self.failed = 0
         self._sidecar, self._overwrite, self._report = sidecar, overwrite, report
         self._taken: set[Path] = set()
-        self._found: Iterable[Found] = find_images(arguments, lines or ())
-        if lines is None:
-            self._found = list(self._found)
-            self.total = len(self._found)
+        self._photos = photos
+        if isinstance(photos, list):
+            self.total = len(photos)
 
-    def __iter__(self) -> Iterator[Path | str]:
-        for found in self._found:
-            if isinstance(found, ImageError):
+    def __iter__(self) -> Iterator[tuple[Path | str, str]]:
+        for found, prompt in self._photos:
+            if isinstance(found, InputError):
                 self.fail(found)
             elif not self._sidecar or self._needs_sidecar(found):
-                yield found
+                yield found, prompt
 
-    def fail(self, error: OpenBlipError) -> None:
+    def fail(self, error: OpenBlipError | str) -> None:
         """One photo came to nothing."""
         self.done += 1
         self.failed += 1
         self._report(error)
 
-    def finish(self, source: Path | str, captions: Sequence[Caption]) -> bool:
-        """One photo has its captions; writes its caption file if it is to have one. False if that failed."""
+    def finish(self, source: Path | str, captions: Sequence[Caption] = ()) -> bool:
+        """One photo is done; writes its captions to its caption file if it is to have one. False if that failed."""
         if self._sidecar:
             try:
                 write_sidecar(Path(source), [caption.text for caption in captions])

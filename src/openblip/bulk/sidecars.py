@@ -6,7 +6,8 @@ Knows file names and how to write a file whole or not at all. Knows no model.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from openblip.errors import InputError
@@ -19,15 +20,22 @@ def sidecar_path(photo: Path) -> Path:
 
 
 def write_sidecar(photo: Path, captions: Iterable[str]) -> None:
-    """Write the captions beside the photo; a reader sees the old file or the new one, never half of it.
+    """Write the captions beside the photo. Raises InputError where the folder cannot be written to."""
+    with whole_file(sidecar_path(photo)) as part:
+        part.write_text("".join(f"{caption}\n" for caption in captions), encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where the block writes what then takes the path's place: a reader sees the old file or the new one, never half of
+    it.
 
     Raises InputError where the folder cannot be written to.
     """
-    path = sidecar_path(photo)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
-            part.write_text("".join(f"{caption}\n" for caption in captions), encoding="utf-8")
+            yield part
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

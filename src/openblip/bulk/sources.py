@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from openblip.errors import ImageError
+from openblip.errors import ImageError, InputError
 from openblip.image import FORMATS_IN_WORDS, SUFFIXES, is_url, shown_name
 
-Found = Path | str | ImageError
+Found = Path | str | InputError
 """A file, an http(s) address, or why an argument gave nothing."""
 
 
@@ -26,13 +26,17 @@ def find_images(arguments: Iterable[str], lines: Iterable[str] = ()) -> Iterator
     """
     seen: set[str] = set()
     for found in _expand(arguments, lines):
-        if not isinstance(found, ImageError):
-            # Not resolved: two links to one photo are two photos, each with a caption file of its own.
-            key = found if isinstance(found, str) else os.path.normcase(found.absolute())
-            if key in seen:
+        if not isinstance(found, InputError):
+            if (key := identity(found)) in seen:
                 continue
             seen.add(key)
         yield found
+
+
+def identity(photo: Path | str) -> str:
+    """The same for the same file or address. Links are not resolved: two links to one photo are two photos, each with a
+    caption file of its own."""
+    return photo if isinstance(photo, str) else os.path.normcase(photo.absolute())
 
 
 def _expand(arguments: Iterable[str], lines: Iterable[str]) -> Iterator[Found]:

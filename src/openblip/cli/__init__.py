@@ -15,10 +15,11 @@ from collections.abc import Sequence
 
 import click
 
+from openblip.cli.captions import caption
 from openblip.cli.data import evaluation, train
 from openblip.cli.models import convert, models, pull, verify
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
-from openblip.cli.photos import answer, caption, match
+from openblip.cli.photos import analyze, answer, embed, match
 from openblip.errors import OpenBlipError, OptionError
 from openblip.terminal import report
 
@@ -41,11 +42,14 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to stop
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # names of files are bytes
     try:
         code = commands.main(list(arguments), prog_name="openblip", standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "openblip"
-        report(f"{error.format_message()} (see '{where} --help')")
+        message = " ".join(line.strip() for line in error.format_message().splitlines())  # it lists choices below
+        report(f"{message} (see '{where} --help')")
         return WRONG_USAGE
     except click.ClickException as error:
         report(error.format_message())
@@ -73,5 +77,5 @@ def commands() -> None:
     """BLIP: captions of pictures, answers about them and image-text scores, on the CPU at hand."""
 
 
-for command in (answer, caption, convert, evaluation, match, models, pull, train, verify):
+for command in (analyze, answer, caption, convert, embed, evaluation, match, models, pull, train, verify):
     commands.add_command(command)

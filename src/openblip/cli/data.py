@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openblip.cli.options import DEFAULTS, Command, model_options
+from openblip.cli.options import BEAM_SEARCH, Command, model_options, prompt_option, search_options
 from openblip.errors import MissingExtra
 from openblip.terminal import print_line, progress_bar
 from openblip.types import GenerateOptions
@@ -62,21 +62,20 @@ def data_options(command: Command) -> Command:
 
 @evaluation.command(name="caption")
 @data_options
-@click.option("--num-beams", type=int, default=DEFAULTS.num_beams, show_default=True, help="1 is greedy.")
-@click.option("--prompt", default="", help="What captions start with.")
+@search_options(BEAM_SEARCH)
+@prompt_option
 @model_options
 def eval_caption(
     data: tuple[str, ...],
     limit: int | None,
     as_json: bool,
-    num_beams: int,
+    options: GenerateOptions,
     prompt: str,
     load: Callable[[], Blip],
 ) -> int:
     """Caption every picture and score against its captions: CIDEr-D, BLEU, ROUGE-L."""
     from openblip.evaluate import evaluate_captions
 
-    options = GenerateOptions(num_beams=num_beams)
     samples, blip = read_samples(data, limit), load()
     with progress_bar() as progress:
         result = evaluate_captions(blip, samples, options, prompt, progress)

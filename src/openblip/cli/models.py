@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from openblip.cli.options import FAILED, run_options
-from openblip.errors import OptionError
+from openblip.errors import ImageError, OptionError
 from openblip.terminal import byte_bar, print_line
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from openblip.convert import Part, Target
     from openblip.hub import ModelFolder
 
@@ -54,14 +56,11 @@ def verify(
     Prints a line for each, and what was found where it differs; the exit code is 1 if anything did. Run `openblip pull
     NAME` first. The tolerance of scores is that of float32: other precisions may miss it.
     """
-    from huggingface_hub import constants
-
-    from openblip.image import load_image
     from openblip.pipeline import Blip
-    from openblip.verify import IMAGE, REFERENCES, SPECIAL_TOKENS
+    from openblip.verify import REFERENCES, SPECIAL_TOKENS
     from openblip.verify import verify as checks
 
-    picture = load_image(image or f"{constants.ENDPOINT}/{IMAGE}")
+    picture = published_picture(image)
     settings: dict[str, Any] = {"special_tokens": SPECIAL_TOKENS, "precision": precision, "threads": threads}
     blip = Blip.load(name, engine=engine, **settings)
     results = []
@@ -73,6 +72,23 @@ def verify(
     if as_json:
         print_line(json.dumps({"set": name, "checks": [asdict(check) for check in results]}))
     return 0 if all(check.matched for check in results) else FAILED
+
+
+def published_picture(copy: str | None) -> Image:
+    """That of the references: a copy that is at hand, or from the hub."""
+    from huggingface_hub import constants
+
+    from openblip.image import load_image
+    from openblip.verify import IMAGE
+
+    if copy is not None:
+        return load_image(copy)
+    if constants.HF_HUB_OFFLINE:
+        raise OptionError(f"HF_HUB_OFFLINE is set: give a copy of {IMAGE} with --image")
+    try:
+        return load_image(f"{constants.ENDPOINT}/{IMAGE}")
+    except ImageError as error:
+        raise ImageError(f"{error}, or give a copy of the picture with --image") from error
 
 
 @click.command()

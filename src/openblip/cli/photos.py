@@ -1,103 +1,31 @@
-"""Commands about photos: caption, match, answer. Knows options and lines, not how anything is computed."""
+"""Commands that ask about photos: match, answer, analyze, embed. Knows options and lines, not how anything is
+computed."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from openblip.cli.options import DEFAULTS, FAILED, model_options
+from openblip.cli.options import (
+    DEFAULTS,
+    FAILED,
+    answer_options,
+    find_photos,
+    model_options,
+    prompt_option,
+    search_options,
+)
 from openblip.terminal import print_line, progress_bar, report
-from openblip.types import Caption, GenerateOptions
+from openblip.types import Analysis, Answer, Embedding, GenerateOptions, Match
 
 if TYPE_CHECKING:
-    from openblip.pipeline import Blip
-
-
-@click.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
-@click.option("--prompt", default="", help="What captions start with.")
-@click.option("--num-captions", type=int, default=1, show_default=True, help="Captions a photo.")
-@click.option(
-    "--num-beams", type=int, help="Width of the beam search; 1 is greedy.  [default: 3, or as many as captions]"
-)
-@click.option(
-    "--max-length", type=int, default=DEFAULTS.max_length, show_default=True, help="Tokens, the prompt's too."
-)
-@click.option(
-    "--min-length", type=int, default=DEFAULTS.min_length, show_default=True, help="Tokens, the prompt's too."
-)
-@click.option("--sample", is_flag=True, help="Draw words by their probability instead of searching.")
-@click.option("--top-p", type=float, default=DEFAULTS.top_p, show_default=True, help="With --sample: the nucleus.")
-@click.option("--seed", type=int, default=DEFAULTS.seed, show_default=True, help="With --sample: repeats a draw.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a photo, with probabilities.")
-@click.option("--sidecar", is_flag=True, help="Write dog.txt beside dog.jpg instead of printing.")
-@click.option(
-    "--overwrite", is_flag=True, help="With --sidecar: replace a .txt that exists; else its photo is skipped."
-)
-@click.option("--output", "-o", type=click.File("w", encoding="utf-8", lazy=True), help="Print to this file.")
-@model_options
-def caption(
-    photos: tuple[str, ...],
-    prompt: str,
-    num_captions: int,
-    num_beams: int | None,
-    max_length: int,
-    min_length: int,
-    sample: bool,
-    top_p: float,
-    seed: int,
-    as_json: bool,
-    sidecar: bool,
-    overwrite: bool,
-    output: IO[str] | None,
-    load: Callable[[], Blip],
-) -> int:
-    """Caption photos.
-
-    PHOTO is a file, a folder (with all below it), a quoted glob, an http(s) address, or "-" for one of these a line on
-    stdin. A photo that cannot be read is reported and the rest is done.
-    """
-    if num_beams is None:
-        num_beams = 1 if sample else max(DEFAULTS.num_beams, num_captions)
-    options = GenerateOptions(
-        num_beams=num_beams,
-        max_length=max_length,
-        min_length=min_length,
-        sample=sample,
-        top_p=top_p,
-        seed=seed,
-        num_return=num_captions,
-    )
     from openblip.bulk.photo_list import PhotoList
-
-    lines = sys.stdin if "-" in photos else None
-    photo_list = PhotoList(photos, lines, sidecar=sidecar, overwrite=overwrite, report=report)
-    blip = load()
-    printed = as_json or not sidecar or output is not None
-    with progress_bar() as progress:
-        for outcome in blip.caption_each(photo_list, prompt, options):
-            source = str(outcome.source)
-            if outcome.error is not None:
-                photo_list.fail(outcome.error)
-            elif photo_list.finish(source, outcome.captions) and printed:
-                print_line(caption_lines(source, outcome.captions, as_json), output)
-            progress("captions", photo_list.done, photo_list.total)
-    if sidecar:
-        click.echo(f"openblip: {photo_list.summary()}", err=True)
-    return FAILED if photo_list.failed else 0
-
-
-def caption_lines(source: str, captions: Sequence[Caption], as_json: bool) -> str:
-    """What is printed for one photo."""
-    if as_json:
-        return json.dumps({"source": source, "captions": [caption.to_dict() for caption in captions]})
-    from openblip.image import shown_name
-
-    return "\n".join(f"{shown_name(source)}: {caption.text}" for caption in captions)
+    from openblip.bulk.vectors import Vector
+    from openblip.pipeline import Blip
 
 
 @click.command()
@@ -115,38 +43,167 @@ def match(
 
     Prints the probability of a match (ITM), the cosine of the embeddings (ITC) and the text.
     """
-    matches = load().match(photo, list(texts))
-    matches.sort(key=lambda match: match.probability, reverse=True)
+    matches = best_first(load().match(photo, list(texts)))
     if as_json:
         print_line(json.dumps({"source": photo, "matches": [match.to_dict() for match in matches]}))
         return 0
     for found in matches:
-        print_line(f"{found.probability:.4f} {found.similarity:+.4f} {found.text}")
+        print_line(match_line(found))
     return 0
 
 
 @click.command()
 @click.argument("photo")
 @click.argument("questions", nargs=-1, required=True, metavar="QUESTION...")
-@click.option("--answer", "answers", multiple=True, help="One of the answers to choose from; repeat it for each.")
+@answer_options
+@search_options(("num_beams", "max_length"), GenerateOptions.for_answers())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the runners-up.")
 @model_options
 def answer(
     photo: str,
     questions: tuple[str, ...],
-    answers: tuple[str, ...],
+    answers: list[str] | None,
+    options: GenerateOptions,
     as_json: bool,
     load: Callable[[], Blip],
 ) -> int:
     """Answer each QUESTION about PHOTO, which is looked at once.
 
-    Prints the probability of the answer, the question and the answer. Needs a checkpoint that was trained for it, as
-    `mini` is not.
+    Prints the probability of the answer, the question and the answer. The model writes its answers, unless some are
+    given to choose from: then the likeliest of those, and nothing is searched. Needs a checkpoint that was trained for
+    it, such as those of `base`; `mini` was not.
     """
-    found = load().answer(photo, list(questions), answers=answers or None)
+    found = load().answer(photo, list(questions), options, answers)
     if as_json:
         print_line(json.dumps({"source": photo, "answers": [answer.to_dict() for answer in found]}))
         return 0
     for each in found:
-        print_line(f"{each.probability:.4f} {each.question} {each.text}")
+        print_line(answer_line(each))
     return 0
+
+
+@click.command()
+@click.argument("photo")
+@click.option("--caption", is_flag=True, help="Caption it.")
+@prompt_option
+@search_options()
+@click.option("--question", "questions", multiple=True, help="Answer this; repeat it for each.")
+@answer_options
+@click.option("--text", "texts", multiple=True, help="Score how well this describes it; repeat it for each.")
+@click.option("--embed", is_flag=True, help="Give its embedding.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
+@model_options
+def analyze(
+    photo: str,
+    caption: bool,
+    prompt: str,
+    options: GenerateOptions,
+    questions: tuple[str, ...],
+    answers: list[str] | None,
+    texts: tuple[str, ...],
+    embed: bool,
+    as_json: bool,
+    load: Callable[[], Blip],
+) -> int:
+    """Ask several things about PHOTO at once, which is read once and encoded once by each checkpoint that is asked.
+
+    Prints a line for each result: what it is, its probability and the text, as `caption`, `answer` and `match` do. The
+    numbers of an embedding are printed with --json alone. The options of the search are those of the caption.
+    """
+    if not (caption or questions or texts or embed):
+        raise click.UsageError("nothing is asked: give --caption, --question, --text or --embed")
+    if not caption and (prompt or options != DEFAULTS):
+        raise click.UsageError("--prompt and the options of the search are for captions: give --caption too")
+    if answers is not None and not questions:
+        raise click.UsageError("--answer and --answers go with a question: give --question too")
+    [analysis] = load().analyze(
+        photo,
+        caption=caption,
+        prompt=prompt,
+        options=options if caption else None,
+        questions=questions,
+        answers=answers,
+        texts=texts,
+        embed=embed,
+    )
+    if as_json:
+        print_line(json.dumps({"source": photo, **analysis.to_dict()}))
+        return 0
+    for line in analysis_lines(analysis):
+        print_line(line)
+    return 0
+
+
+@click.command()
+@click.argument("photos", nargs=-1, metavar="[PHOTO]...")
+@click.option("--text", "texts", multiple=True, help="Embed this text too; repeat it for each.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Print to this file; one that ends in .npz gets numpy arrays: sources, image_vectors, texts, text_vectors, "
+    "model.",
+)
+@model_options
+def embed(photos: tuple[str, ...], texts: tuple[str, ...], output: Path | None, load: Callable[[], Blip]) -> int:
+    """Embed photos and texts: unit vectors, whose products are the cosines of `match`.
+
+    Prints one JSON object a photo, then one a text. PHOTO is what it is for `caption`; one that cannot be read is
+    reported and the rest is done.
+    """
+    if not photos and not texts:
+        raise click.UsageError("there is nothing to embed: give PHOTO or --text")
+    from openblip.bulk.photo_list import PhotoList
+    from openblip.bulk.vectors import write_vectors
+
+    photo_list = PhotoList(find_photos(photos), report=report)
+    vectors = embeddings(load(), photo_list, texts)
+    if output is not None and output.suffix == ".npz":
+        write_vectors(output, vectors)
+        return FAILED if photo_list.failed else 0
+    with click.open_file("-" if output is None else str(output), "w", encoding="utf-8", lazy=True) as stream:
+        for kind, name, embedding in vectors:
+            print_line(json.dumps({kind: name, **embedding.to_dict()}), stream)
+    return FAILED if photo_list.failed else 0
+
+
+def embeddings(blip: Blip, photos: PhotoList, texts: Sequence[str]) -> Iterator[Vector]:
+    """Those of all photos that can be read, then those of the texts."""
+    with progress_bar() as progress:
+        for outcome in blip.embed_each(source for source, _ in photos):
+            if outcome.error is not None:
+                photos.fail(outcome.error)
+            elif outcome.embedding is not None and photos.finish(str(outcome.source)):
+                yield "source", str(outcome.source), outcome.embedding
+            progress("embeddings", photos.done, photos.total)
+    if texts:
+        name = blip.part("embed").name
+        for text, vector in zip(texts, blip.embed_texts(texts), strict=True):
+            yield "text", text, Embedding(tuple(vector.tolist()), name)
+
+
+def best_first(matches: Sequence[Match]) -> list[Match]:
+    """By the probability of a match."""
+    return sorted(matches, key=lambda match: -match.probability)
+
+
+def match_line(match: Match) -> str:
+    """What is printed for one text."""
+    return f"{match.probability:.4f} {match.similarity:+.4f} {match.text}"
+
+
+def answer_line(answer: Answer) -> str:
+    """What is printed for one question."""
+    return f"{answer.probability:.4f} {answer.question} {answer.text}"
+
+
+def analysis_lines(analysis: Analysis) -> Iterator[str]:
+    """What is printed for one photo of which several things were asked."""
+    for caption in analysis.captions:
+        yield f"caption {caption.probability:.4f} {caption.text}"
+    for answer in analysis.answers:
+        yield f"answer {answer_line(answer)}"
+    for match in best_first(analysis.matches):
+        yield f"match {match_line(match)}"
+    if analysis.embedding is not None:
+        yield f"embedding of {len(analysis.embedding.vector)} numbers (--json prints them)"

@@ -71,8 +71,14 @@ class Answerer:
             raise InputError(
                 "no answers to choose from: give at least one, or none at all to let the model write its own"
             )
-        tokenizer = self._part.tokenizer
-        return [[*tokenizer.caption_prompt(answer)[1:], tokenizer.sep_id] for answer in answers]
+        tokenizer, positions = self._part.tokenizer, self._part.config.text.max_positions
+        rows = [tokenizer.caption_prompt(answer) for answer in answers]
+        for answer, row in zip(answers, rows, strict=True):
+            if len(row) >= positions:
+                raise InputError(
+                    f"the answer '{answer[:40]}...' is too long for the {positions} positions of the model"
+                )
+        return [[*row[1:], tokenizer.sep_id] for row in rows]
 
 
 def _answer(question: str, best: Sequence[tuple[str, float]], model: str) -> Answer:

@@ -9,6 +9,7 @@ from math import exp
 
 import numpy as np
 
+from openblip.errors import InputError
 from openblip.parts import Part
 from openblip.pictures import digest
 from openblip.search import check_room, check_streamed, generate, stream
@@ -29,6 +30,16 @@ class Captioner:
         if ids:
             check_room(np.array([len(row) for row in ids]), self._options, self._part.config.text.max_positions)
         return ids
+
+    def encode_each(self, prompts: Sequence[str]) -> list[list[int] | InputError]:
+        """The same of prompts that have nothing to do with one another: for each its ids, or why it cannot be used."""
+        rows: list[list[int] | InputError] = []
+        for prompt in prompts:
+            try:
+                rows += self.encode_prompts([prompt])
+            except InputError as error:
+                rows.append(error)
+        return rows
 
     def captions(self, encoded: Encoded, prompts: Sequence[Sequence[int]]) -> list[list[Caption]]:
         """`num_return` captions a picture. prompts: ids, one row a picture."""
