@@ -124,7 +124,9 @@ def _read_safetensors(path: Path) -> Tensors:
         with safe_open(path, framework="numpy"):
             pass  # what the header says of sizes and places is sound
         content = np.memmap(path, np.uint8, "c")
-    except (OSError, SafetensorError) as error:
+    except SafetensorError as error:
+        raise CheckpointError(f"cannot read {path}: it is damaged ({error}): fetch it again") from error
+    except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     start = 8 + int.from_bytes(content[:8].tobytes(), "little")
     header = json.loads(content[8:start].tobytes())

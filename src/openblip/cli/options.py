@@ -96,6 +96,7 @@ _SEARCH = {
     "max_length": ("--max-length", "At most so many tokens, those of the prompt counted."),
     "min_length": ("--min-length", "At least so many tokens, those of the prompt counted."),
     "length_penalty": ("--length-penalty", "Of the beam search: above 1 favours longer texts, below 1 shorter ones."),
+    "early_stopping": ("--early-stopping", "End the beam search at as many closed texts as beams."),
     "repetition_penalty": ("--repetition-penalty", "Above 1 a word that was said becomes less likely."),
     "sample": ("--sample", "Draw words by their probability instead of searching."),
     "top_p": ("--top-p", "With --sample: the nucleus."),
@@ -103,7 +104,7 @@ _SEARCH = {
     "seed": ("--seed", "With --sample: repeats a draw."),
 }
 """Fields of GenerateOptions, which has their defaults and ranges: flag and help."""
-BEAM_SEARCH = ("num_beams", "max_length", "min_length", "length_penalty", "repetition_penalty")
+BEAM_SEARCH = ("num_beams", "max_length", "min_length", "length_penalty", "early_stopping", "repetition_penalty")
 
 
 def search_options(
