@@ -61,10 +61,10 @@ def test_sizes_of_the_published_ones(name: str, millions: float) -> None:
 def test_the_command(cache: Path, mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["models"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "set", "does", "where", "on", "disk", "memory"]
+    assert head.split() == ["name", "set", "does", "where", "on", "disk", "memory", "f32", "/", "bf16", "/", "int8"]
     assert len(rows) == len(list_models())
     assert next(row for row in rows if row.startswith("Salesforce/blip-image-captioning-base ")).endswith(
-        "not here  -        1.79 or 1.34 GB"
+        "not here  -        1.6 / 1.1 / 0.7 GB"
     )
     assert cli.run(["models", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)["models"]
@@ -72,4 +72,4 @@ def test_the_command(cache: Path, mini: Path, capsys: pytest.CaptureFixture[str]
     [record] = [record for record in records if record["name"] == "someone/my--blip"]
     assert record["tasks"] == ["caption"]
     assert record["path"].startswith(str(cache))
-    assert record["memory_f32_bytes"] == 8 * record["parameters"]
+    assert record["memory_bytes"]["int8"] == 3 * record["parameters"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from openblip.config import CLIP_MEAN, CLIP_STD, VisionConfig
 from openblip.errors import ImageError
-from openblip.image import load_image, preprocess, preprocess_batch
+from openblip.image import ImageLimits, load_image, preprocess, preprocess_batch
 from photos import far, photo, refusal, saved
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -259,3 +259,24 @@ def test_a_batch_equals_its_singles() -> None:
 def test_preprocess_takes_rgb_alone() -> None:
     with pytest.raises(ImageError, match="load_image"):
         preprocess(Image.new("L", (4, 4)), VisionConfig())
+
+
+def test_a_large_jpeg_is_decoded_at_a_smaller_scale() -> None:
+    """As far as the model's size allows, and to nearly the same pixels; unless exact ones are asked for."""
+    smooth = np.asarray(Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)))
+    photo = Image.fromarray(smooth).resize((1600, 1200), Image.Resampling.BICUBIC)
+    vision, files = VisionConfig(image_size=96), {}
+    for kind in ("JPEG", "PNG"):
+        file = BytesIO()
+        photo.save(file, kind)
+        files[kind] = file.getvalue()
+    whole = load_image(files["JPEG"], ImageLimits(draft=False), 96)
+    drafted = load_image(files["JPEG"], needed=96)
+    assert (whole.size, drafted.size) == ((1600, 1200), (400, 300))
+    assert load_image(files["JPEG"]).size == load_image(files["PNG"], needed=96).size == (1600, 1200)
+    assert load_image(files["JPEG"], needed=700).size == (1600, 1200)
+    levels = np.abs(preprocess(whole, vision) - preprocess(drafted, vision)) * np.array(vision.std)[:, None, None] * 255
+    assert 0 < levels.mean() < 1
+    assert levels.max() < 8
+    with pytest.raises(ImageError, match="1,600 x 1,200 pixels, more than"):
+        load_image(files["JPEG"], ImageLimits(max_pixels=1_000_000), 96)

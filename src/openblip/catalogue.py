@@ -28,12 +28,16 @@ KNOWN: dict[str, ModelConfig] = {
 """Sizes of the members of the sets, for what can be said of them before they are fetched."""
 
 
+_BYTES_A_PARAMETER = {"f32": 7, "bf16": 5, "int8": 3}
+
+
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """A model that can be named. set: the set that it belongs to.
 
-    memory_f32_bytes, memory_bf16_bytes: an estimate for the CPU engine at that precision, 4 bytes a parameter as read
-    and 4 or 2 as compiled. The process itself, the image's keys and values and a call's work are not counted.
+    memory_bytes: by precision, an estimate of what a process of the CPU engine takes at most while it does one picture:
+    bytes a parameter that were measured for checkpoints of the base sizes. The first start, which compiles the graphs
+    and keeps them, takes some twelve bytes a parameter for a while.
     """
 
     name: str
@@ -45,19 +49,17 @@ class ModelEntry:
     parameters: int
 
     @property
-    def memory_f32_bytes(self) -> int:
-        """While it runs in float32."""
-        return self.parameters * 8
-
-    @property
-    def memory_bf16_bytes(self) -> int:
-        """While it runs in bfloat16."""
-        return self.parameters * 6
+    def memory_bytes(self) -> dict[str, int]:
+        """By precision."""
+        return {precision: self.parameters * size for precision, size in _BYTES_A_PARAMETER.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
-        memory = {"memory_f32_bytes": self.memory_f32_bytes, "memory_bf16_bytes": self.memory_bf16_bytes}
-        return {**asdict(self), "path": None if self.path is None else str(self.path), **memory}
+        return {
+            **asdict(self),
+            "path": None if self.path is None else str(self.path),
+            "memory_bytes": self.memory_bytes,
+        }
 
 
 def list_models() -> list[ModelEntry]:

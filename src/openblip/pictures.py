@@ -137,7 +137,7 @@ def _read_ahead(
 def _load(source: ImageSource, inputs: Sequence[VisionConfig], limits: ImageLimits) -> Loaded:
     start = time.perf_counter()
     try:
-        image = load_image(source, limits)
+        image = load_image(source, limits, max(vision.image_size for vision in inputs))
     except OpenBlipError as error:
         return Loaded(source, (), error, time.perf_counter() - start, 0.0)
     decoded = time.perf_counter()

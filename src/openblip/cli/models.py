@@ -104,10 +104,10 @@ def models(as_json: bool) -> int:
     if as_json:
         print_line(json.dumps({"models": [entry.to_dict() for entry in entries]}))
         return 0
-    rows = [("name", "set", "does", "where", "on disk", "memory")]
+    rows = [("name", "set", "does", "where", "on disk", "memory f32 / bf16 / int8")]
     for entry in entries:
         disk = "-" if entry.disk_bytes is None else f"{entry.disk_bytes / 1e6:,.0f} MB"
-        memory = f"{entry.memory_f32_bytes / 1e9:.2f} or {entry.memory_bf16_bytes / 1e9:.2f} GB"
+        memory = " / ".join(f"{size / 1e9:.1f}" for size in entry.memory_bytes.values()) + " GB"
         rows.append((entry.name, entry.set or "-", " ".join(entry.tasks), entry.where, disk, memory))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
