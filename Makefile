@@ -3,7 +3,8 @@
 #   make run     install openblip and mini, caption the sample photos (no torch)
 #   make test    install the development tools, then check, then the tests, the slow ones of the engines' parity too
 #   make check   ruff, mypy --strict, import-linter
-#   make bench   measure mini on this machine (stop everything else first)
+#   make bench   measure mini on this machine, then make compare (stop everything else first)
+#   make compare measure openblip beside transformers, OpenVINO and ONNX Runtime (COMPARE_OPTIONS="--quick": a try)
 #   make clean   remove the environment and all caches
 #
 # PYTHON=python3.12 picks another interpreter; PYTEST_OPTIONS="-m slow" another choice of tests.
@@ -11,13 +12,14 @@
 PYTHON ?= python3.11
 PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
+COMPARE_OPTIONS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench compare clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/runtime
@@ -41,7 +43,11 @@ check: $(STAMPS)/development
 	$(BIN)/lint-imports
 
 bench: $(STAMPS)/runtime
-	$(BIN)/python benchmarks/mini.py $(BENCH_OPTIONS)
+	$(BIN)/python -m benchmarks.mini $(BENCH_OPTIONS)
+	$(MAKE) compare
+
+compare: $(STAMPS)/bench
+	$(BIN)/python -m benchmarks.compare $(COMPARE_OPTIONS)
 
 clean:
 	rm -rf $(VENV) build dist models/*/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -58,6 +64,11 @@ $(STAMPS)/runtime: $(STAMPS)/environment pyproject.toml models/mini/pyproject.to
 	@touch $@
 
 # torch comes first and by its pin, so that nothing later pulls another build of it.
+$(STAMPS)/bench: $(STAMPS)/runtime
+	$(INSTALL) torch
+	$(INSTALL) --editable ".[bench]" --editable models/mini
+	@touch $@
+
 $(STAMPS)/development: $(STAMPS)/runtime
 	$(INSTALL) torch
 	$(INSTALL) --editable ".[dev]" --editable models/mini

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import statistics
 import subprocess
@@ -21,11 +20,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine as described
 from openblip import Blip, GenerateOptions, OpenBlipError, Timing
 from openblip.bulk.shards import find_shards, read_shards
 from openblip.engines.openvino.compile import checked_threads
@@ -65,9 +64,9 @@ def main() -> int:
             figures.append(_measure(precision, photos, arguments))
         except OpenBlipError as error:
             refused[precision] = str(error)
-    machine = _machine(load_before)
+    machine = described(load_before, PACKAGES)
     words = [os.path.relpath(word, CHECKOUT) if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    command = shlex.join(["python", "benchmarks/mini.py", *words])
+    command = shlex.join(["python", "-m", "benchmarks.mini", *words])
     result = {
         "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -176,23 +175,6 @@ def _process_starts(precision: str, arguments: argparse.Namespace) -> tuple[floa
 def _stages_ms(timings: Sequence[Timing], photos: int) -> dict[str, float]:
     return {
         stage: round(sum(getattr(timing, f"{stage}_s") for timing in timings) / photos * 1000, 2) for stage in STAGES
-    }
-
-
-def _machine(load_before: float) -> dict[str, Any]:
-    information = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    fields = dict(line.split(":", 1) for line in information.partition("\n\n")[0].splitlines() if ":" in line)
-    entries = {name.strip(): value.strip() for name, value in fields.items()}
-    flags = set(entries.get("flags", "").split())
-    return {
-        "cpu": entries.get("model name", platform.processor() or platform.machine()),
-        "instructions": [
-            name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if name in flags
-        ],
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": round(load_before, 2),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
     }
 
 

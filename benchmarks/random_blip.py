@@ -14,6 +14,8 @@ import torch
 import transformers
 
 Kind = Literal["BlipForConditionalGeneration", "BlipForQuestionAnswering", "BlipForImageTextRetrieval"]
+Size = Literal["tiny", "base", "large"]
+"""ViT-B/16 or ViT-L/16, as published; "tiny" is for tests of what uses the models."""
 
 PAD, UNK, CLS, SEP, FIRST_WORD = 0, 100, 101, 102, 1000  # BERT's own numbers
 WORDS = 30522
@@ -25,15 +27,21 @@ _SHARP = ("query.weight", "key.weight")
 """Written larger, so that attention chooses among tokens instead of averaging them."""
 
 
-def random_blip(kind: Kind, *, image_size: int = 384, large: bool = False, seed: int = 0) -> Any:
-    """A model of transformers in evaluation mode: ViT-B/16, or ViT-L/16 where `large`."""
-    vision = {"image_size": image_size, "patch_size": 16}
-    if large:
-        vision |= {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-    text = {
-        "vocab_size": WORDS + 2, "encoder_hidden_size": 1024 if large else 768, "num_attention_heads": 12,
+def random_blip(kind: Kind, *, image_size: int = 384, size: Size = "base", seed: int = 0) -> Any:
+    """A model of transformers in evaluation mode. Questions are answered by a ViT-B at most, as no larger one was
+    published for them."""
+    vision: dict[str, Any] = {"image_size": image_size, "patch_size": 16}
+    text: dict[str, Any] = {
+        "vocab_size": WORDS + 2, "encoder_hidden_size": 768, "num_attention_heads": 12,
         "bos_token_id": DEC, "sep_token_id": SEP, "eos_token_id": SEP, "pad_token_id": PAD,
     }  # fmt: skip
+    if size == "large" and kind != "BlipForQuestionAnswering":
+        vision |= {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+        text["encoder_hidden_size"] = 1024
+    if size == "tiny":
+        small = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+        vision |= small
+        text |= {**small, "encoder_hidden_size": 48}
     config = transformers.BlipConfig(vision_config=vision, text_config=text, image_text_hidden_size=256)
     with torch.device("meta"):
         model = getattr(transformers, kind)(config)

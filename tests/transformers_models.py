@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 import transformers
+from random_blip import scale_weights
 
 from openblip.checkpoint import Checkpoint
 from openblip.engine import Engine
 from openblip.engines import load_engine
 from openblip.search import Hypothesis
-from random_blip import scale_weights
 from tiny import TINY_VOCABULARY
 
 WORDS = [token for token in TINY_VOCABULARY if token not in ("[DEC]", "[ENC]")] + ["[MASK]", *".,'?-"]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_blip import random_blip, save
 
 from openblip.checkpoint import load_checkpoint
 from openblip.engine import Engine
 from openblip.engines.openvino.compile import has_bfloat16
 from openblip.search import generate
 from openblip.types import GenerateOptions
-from random_blip import random_blip, save
 from transformers_models import engine_of, pictures, save_tiny, tiny_model
 
 pytestmark = [

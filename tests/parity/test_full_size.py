@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from random_blip import CLS, DEC, FIRST_WORD, SEP, Kind, random_blip, save
 
 from openblip.checkpoint import Checkpoint, load_checkpoint
 from openblip.search import generate
 from openblip.types import GenerateOptions
-from random_blip import CLS, DEC, FIRST_WORD, SEP, Kind, random_blip, save
 from transformers_models import assert_same_texts, engine_of, generated, pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.parity]
