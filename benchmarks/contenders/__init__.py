@@ -86,9 +86,9 @@ CONTENDERS: dict[str, Entry] = {
     "transformers-compile-bf16": Entry("transformers bf16, compiled", "huggingface", "bf16", "compile"),
     "openvino-notebook": Entry("OpenVINO, its BLIP notebook", "openvino_notebook", "default", prepared=True),
     "onnxruntime": Entry("ONNX Runtime", "onnx_runtime", "f32", native_only=True, prepared=True),
-    "openblip-f32": Entry("**openblip f32**", "openblip_engine", "f32"),
-    "openblip-bf16": Entry("**openblip bf16**", "openblip_engine", "bf16"),
-    "openblip-int8": Entry("**openblip int8**", "openblip_engine", "int8"),
+    "openblip-f32": Entry("**openblip f32**", "openblip_engine", "f32", prepared=True),
+    "openblip-bf16": Entry("**openblip bf16**", "openblip_engine", "bf16", prepared=True),
+    "openblip-int8": Entry("**openblip int8**", "openblip_engine", "int8", prepared=True),
 }
 
 

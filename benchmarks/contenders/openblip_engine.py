@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.contenders import Array, NotSupported, Setup
 from benchmarks.isa import has_bfloat16
 from benchmarks.tasks import ANSWER_LENGTH, CAPTION_LENGTH, DEC, Kind, Task, Way
-from openblip.checkpoint import load_checkpoint
+from openblip.checkpoint import open_checkpoint
 from openblip.engines import load_engine
 from openblip.engines.openvino import compile as compiling
 from openblip.engines.openvino import engine
@@ -21,15 +21,26 @@ from openblip.search import generate
 from openblip.types import GenerateOptions
 
 
+def prepare(kind: Kind, folder: Path, setup: Setup) -> None:
+    """Compile the graphs and keep them, as a first start does."""
+    load(kind, folder, setup)
+
+
 def load(kind: Kind, folder: Path, setup: Setup) -> Openblip:
-    """Raises NotSupported where the processor lacks the precision."""
+    """From the kept graphs, as `Blip.load` does. Raises NotSupported where the processor lacks the precision."""
     if not has_bfloat16():
         for module in (compiling, engine):  # what OpenVINO would say on a processor that has none
             vars(module)["has_bfloat16"] = has_bfloat16
-    checkpoint = load_checkpoint(folder)
+    checkpoint = open_checkpoint(folder)
     try:
         loaded = load_engine(
-            "openvino", checkpoint.config, checkpoint.tensors, precision=setup.precision, threads=setup.threads
+            "openvino",
+            checkpoint.config,
+            checkpoint.tensors,
+            precision=setup.precision,
+            threads=setup.threads,
+            cache_dir=setup.work / "compiled",
+            revision=checkpoint.revision,
         )
     except OptionError as error:
         raise NotSupported(str(error)) from error
