@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openblip.checkpoint import load_checkpoint, save_checkpoint
+from openblip.checkpoint import load_checkpoint, open_checkpoint, save_checkpoint
 from openblip.config import ModelConfig, tensor_shapes
 from openblip.errors import CheckpointError
-from openblip.weights import read_tensors, write_tensors
+from openblip.weights import StoredTensors, read_tensors, write_tensors
 from tiny import VISION_KINDS, VisionKind, random_tensors, tiny_config, write_vocabulary
 
 
@@ -127,3 +127,21 @@ def test_the_config_survives_json(kind: VisionKind) -> None:
     with pytest.raises(CheckpointError, match="unknown keys"):
         ModelConfig.from_dict({**config.to_dict(), "size": 3})
     assert len(tensor_shapes(config)) == len(random_tensors(config))
+
+
+def test_tensors_are_let_go_of_and_read_again(tmp_path: Path) -> None:
+    inner = StoredTensors(lambda: {"x": np.ones(2, np.float32)})
+    outer = StoredTensors(lambda: {"x": inner["x"] * 2}, inner)
+    assert outer["x"].tolist() == [2, 2]
+    outer.release()
+    assert (inner._held, outer._held) == (None, None)
+    assert list(outer) == ["x"]
+
+
+def test_a_file_that_is_replaced_before_it_is_read(tmp_path: Path) -> None:
+    config = tiny_config("vit")
+    save_checkpoint(tmp_path / "model", config, random_tensors(config), write_vocabulary(tmp_path))
+    opened = open_checkpoint(tmp_path / "model")
+    save_checkpoint(tmp_path / "model", config, random_tensors(config, 1), write_vocabulary(tmp_path))
+    with pytest.raises(CheckpointError, match="was replaced since the model was loaded: load it again"):
+        opened.tensors.hold()

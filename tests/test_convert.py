@@ -155,3 +155,14 @@ def test_a_tensor_that_is_missing_is_one_line(tmp_path: Path, capsys: pytest.Cap
     assert cli.run(["convert", str(weights.parent), str(tmp_path / "out"), "--to", "transformers"]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert "does not fit its config: missing lm.bias" in line
+
+
+def test_the_vocabulary_of_another_checkpoint_is_not_written_over(tmp_path: Path) -> None:
+    model = checkpoint(tmp_path / "model", ("caption",))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nother\n")
+    with pytest.raises(OptionError, match=r"another vocabulary at .* already"):
+        convert(model, other / "mine.pth", "salesforce")
+    assert (other / "vocab.txt").read_text().endswith("other\n")
+    assert not (other / "mine.pth").exists()

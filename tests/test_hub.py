@@ -172,3 +172,9 @@ def test_compiled_graphs_go_nowhere_when_told_or_when_nothing_can_be_written(
     occupied.write_text("", encoding="utf-8")
     monkeypatch.setenv("OPENBLIP_CACHE", str(occupied))
     assert compiled_folder() is None
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/model", "x" * 5000])
+def test_a_path_that_cannot_be_looked_at(name: str) -> None:
+    with pytest.raises(ModelNotFound):
+        find_model(name)

@@ -152,3 +152,19 @@ def test_a_few_numbers_do_not_fill_the_memory(tmp_path: Path) -> None:
     path = save(tmp_path / "model.pth", {"x": torch.zeros(1).expand(2**40)})
     with pytest.raises(CheckpointError, match="a few numbers repeated into a tensor"):
         read_tensors(path)
+
+
+def test_numbered_tensors(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds 0, a"):
+        read_tensors(save(tmp_path / "optimiser.pth", {0: torch.zeros(3)}))
+
+
+def test_a_small_file_does_not_unpack_into_a_large_one(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.pth", {"x": torch.zeros(1_000_000)})
+    packed = tmp_path / "packed.pth"
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.namelist():
+            target.writestr(entry, source.read(entry))
+    assert packed.stat().st_size < 20_000
+    with pytest.raises(CheckpointError, match="compressed, as torch never does"):
+        read_tensors(packed)

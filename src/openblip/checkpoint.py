@@ -68,7 +68,7 @@ def open_checkpoint(source: Path, name: str | None = None, *, image_size: int | 
     if image_size is None or image_size == opened.config.vision.image_size:
         return opened
     config = with_image_size(opened.config, image_size)
-    tensors = StoredTensors(lambda: resize_positions(opened.tensors.hold(), opened.config, config))
+    tensors = StoredTensors(lambda: resize_positions(opened.tensors.hold(), opened.config, config), opened.tensors)
     return replace(opened, config=config, tensors=tensors)
 
 
@@ -90,8 +90,10 @@ def read_config(folder: Path) -> ModelConfig:
 def _open_folder(folder: Path, name: str | None) -> Checkpoint:
     config, own = read_config(folder), _read_json(folder / CONFIG)["model_type"] == "openblip"
     weights = next((path for path in (folder / WEIGHTS, folder / _PICKLE) if path.is_file()), folder / WEIGHTS)
+    stamp = _stamp(weights)
 
     def read() -> Tensors:
+        _check_stamp(weights, stamp)
         tensors = read_tensors(weights)
         if not own:
             return from_published(tensors, config, "transformers", str(weights))
@@ -105,15 +107,31 @@ def _open_pickle(path: Path, name: str | None) -> Checkpoint:
     if path.suffix not in PICKLES:
         raise CheckpointError(f"{path} is not a checkpoint: give a folder, or a .pth of salesforce/BLIP")
     vocabulary = find_vocabulary(path.parent)
-    published = StoredTensors(lambda: read_tensors(path))
+    stamp, published = _stamp(path), StoredTensors(lambda: read_tensors(path))
     config = _with_token_ids(config_from_salesforce(published, str(path)), vocabulary)
 
     def read() -> Tensors:
+        _check_stamp(path, stamp)
         tensors = from_published(published, config, "salesforce", str(path))
         published.release()
         return tensors
 
-    return Checkpoint(name or path.stem, path, vocabulary, config, StoredTensors(read))
+    return Checkpoint(name or path.stem, path, vocabulary, config, StoredTensors(read, published))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Differs once a file was replaced; nothing where there is none, which reading it tells better."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _check_stamp(path: Path, stamp: tuple[int, ...]) -> None:
+    """Raise CheckpointError where the file is not the one that was opened."""
+    if _stamp(path) != stamp:
+        raise CheckpointError(f"{path} was replaced since the model was loaded: load it again")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from openblip.checkpoint import CONFIG, PREPROCESSOR, VOCABULARY, WEIGHTS, Check
 from openblip.config import TASKS, ModelConfig, Task, tensor_shapes
 from openblip.errors import CheckpointError, InputError, OptionError
 from openblip.published import ARCHITECTURES, Style, config_from_salesforce, homes_of
-from openblip.text import write_tokenizer, write_vocabulary
+from openblip.text import all_tokens, write_tokenizer, write_vocabulary
 from openblip.weights import StoredTensors, Tensors, write_pickle, write_tensors
 
 Target = Literal["openblip", "transformers", "salesforce"]
@@ -77,8 +77,11 @@ def _write(path: Path, model: Checkpoint, to: Target, bfloat16: bool) -> None:
     elif to == "transformers":
         _save_transformers(path, model, bfloat16)
     else:
+        copy = path.parent / VOCABULARY
+        if copy.is_file() and all_tokens(copy) != all_tokens(model.vocabulary):
+            raise OptionError(f"there is another vocabulary at {copy} already: give another folder")
         write_pickle(path, {"model": to_published(model.tensors, model.config, "salesforce")}, bfloat16=bfloat16)
-        write_vocabulary(model.vocabulary, path.parent / VOCABULARY)
+        write_vocabulary(model.vocabulary, copy)
 
 
 def to_published(tensors: Mapping[str, NDArray[np.float32]], config: ModelConfig, style: Style) -> Tensors:

@@ -21,7 +21,7 @@ from openblip.metrics import CaptionScores as CaptionScores
 from openblip.metrics import RetrievalScores as RetrievalScores
 from openblip.metrics import caption_scores as caption_scores
 from openblip.metrics import retrieval_scores as retrieval_scores
-from openblip.pictures import Clock, pixels_or_raise, read_batches
+from openblip.pictures import Clock, read_batches
 from openblip.text import TokenBatch, Tokenizer, clean_caption
 from openblip.types import GenerateOptions
 
@@ -280,7 +280,7 @@ def _encoded(part: Part, samples: Sequence[Sample], size: int, limits: ImageLimi
         for loaded, sample in zip(batch, keys, strict=False):
             if loaded.error is not None:
                 raise DataError(f"{sample.key}: {loaded.error}") from loaded.error
-        yield part.engine.encode_images(pixels_or_raise(batch))
+        yield part.engine.encode_images(np.stack([loaded.pixels[0] for loaded in batch]))
 
 
 def _state_bytes(engine: Engine) -> int:

@@ -67,12 +67,17 @@ def find_model(name_or_folder: str | os.PathLike[str] | None = None) -> ModelFol
     if text in SETS:
         members = ", ".join(dict.fromkeys(SETS[text].values()))
         raise ModelNotFound(f"model '{text}'{origin} is a set of checkpoints, and one is wanted here: use {members}")
-    path = Path(text).expanduser()
-    if text and path.is_dir():
+    try:
+        path = Path(text).expanduser()
+        is_folder, is_file = bool(text) and path.is_dir(), path.is_file()
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody who is not known here
+        reason = getattr(error, "strerror", None) or error
+        raise ModelNotFound(f"model '{text}'{origin} cannot be looked at ({reason}): use {_KNOWN}") from error
+    if is_folder:
         return ModelFolder(path.resolve().name, path)
-    if path.is_file() and path.suffix == ".pth":
+    if is_file and path.suffix == ".pth":
         return ModelFolder(path.stem, path)
-    if path.is_file():
+    if is_file:
         raise ModelNotFound(
             f"model '{text}'{origin} is a file: give the folder that holds config.json, a .pth of salesforce/BLIP, or "
             f"{_KNOWN}"

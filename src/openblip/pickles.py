@@ -99,8 +99,15 @@ def _read(archive: zipfile.ZipFile) -> Any:
     order = f"{folder}byteorder"
     if order in archive.namelist() and archive.read(order) != b"little":
         raise ValueError("it was saved on a big-endian machine")
+    _check_stored(archive, entries[0])
     with archive.open(entries[0]) as stream:
         return _Unpickler(stream, archive, folder).load()
+
+
+def _check_stored(archive: zipfile.ZipFile, entry: str) -> None:
+    """Raise UnpicklingError on a compressed entry: torch has none, and a small file could fill the memory."""
+    if archive.getinfo(entry).compress_type != zipfile.ZIP_STORED:
+        raise pickle.UnpicklingError(f"{entry} in it is compressed, as torch never does")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -134,6 +141,7 @@ class _Unpickler(pickle.Unpickler):
         entry = f"{self._folder}data/{key}"
         if entry not in self._archive.NameToInfo:
             raise pickle.UnpicklingError(f"the storage {key} is missing")
+        _check_stored(self._archive, entry)
         return _Storage(self._archive, entry, kind)
 
 

@@ -96,12 +96,6 @@ def raise_first_error(batch: Sequence[Loaded]) -> None:
             raise loaded.error
 
 
-def pixels_or_raise(batch: Sequence[Loaded]) -> Floats:
-    """Pixels [pictures, 3, size, size] for the first input, or the first error among them."""
-    raise_first_error(batch)
-    return np.stack([loaded.pixels[0] for loaded in batch])
-
-
 def digest(pixels: Floats, text: str = "") -> int:
     """A number that follows from the picture, and a text about it, alone."""
     from hashlib import blake2b

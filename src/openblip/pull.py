@@ -28,7 +28,7 @@ from openblip.weights import digest
 Progress = Callable[[str, int, int], None]
 """Called with (file, bytes that are here, bytes in all)."""
 
-_OPTIONAL = ("preprocessor_config.json", "tokenizer_config.json")
+_OPTIONAL = ("preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 _FRUITLESS = 3  # attempts in a row that brought no byte, before an error
 _PAUSE_S = 1.0
 _SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -299,6 +299,10 @@ def _clear_errors(name: HubName) -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
             f"{hub} cannot be reached ({reason}): check the network and HF_ENDPOINT; what has arrived is kept"
+        ) from error
+    except errors.LocalEntryNotFoundError as error:  # an OSError too; the library asks once more before it links
+        raise ModelError(
+            f"{hub} cannot be reached: check the network and HF_ENDPOINT; what has arrived is kept"
         ) from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

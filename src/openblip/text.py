@@ -1,7 +1,7 @@
 """Text to token ids and back; the only home of [CLS], [SEP], [DEC], [ENC] and prompts.
 
-WordPiece through the `tokenizers` library. Knows no model: a `Tokenizer` is built from a checkpoint folder's vocab.txt
-and the ids of its text config.
+WordPiece through the `tokenizers` library. Knows no model: a `Tokenizer` is built from a vocab.txt or tokenizer.json
+alone, which also numbers the special tokens.
 """
 
 from __future__ import annotations
@@ -71,9 +71,6 @@ class Tokenizer:
     def from_vocabulary(cls, vocabulary: Path, special_tokens: Conventions = "blip") -> Tokenizer:
         """vocabulary: a BERT vocab.txt, one token a line, or a tokenizer.json of the same. [DEC] and [ENC] are appended
         where absent, as BLIP does. special_tokens: whose conventions `encode_grounded` follows."""
-        from tokenizers import Tokenizer as WordPiece
-        from tokenizers import decoders, models, normalizers, pre_tokenizers
-
         try:
             tokens = _read_vocabulary(vocabulary)
         except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: neither UTF-8 nor JSON
@@ -83,11 +80,7 @@ class Tokenizer:
         if len(table) < len(tokens):
             twice = next(token for index, token in enumerate(tokens) if table[token] != index)
             raise CheckpointError(f"the vocabulary {vocabulary} holds {twice!r} twice: each line must be another token")
-        word_piece = WordPiece(models.WordPiece(vocab=table, unk_token=UNK, max_input_chars_per_word=100))
-        word_piece.normalizer = normalizers.BertNormalizer(lowercase=True)
-        word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        word_piece.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-        return cls(word_piece, special_tokens)
+        return cls(_word_piece(table), special_tokens)
 
     @property
     def vocab_size(self) -> int:
@@ -138,6 +131,18 @@ class Tokenizer:
         return self.pad([[first, *self._pieces(text)[: max_length - 2], self.sep_id] for text in texts])
 
 
+def _word_piece(table: dict[str, int]) -> WordPiece:
+    """WordPiece as BERT-uncased splits texts, over a vocabulary."""
+    from tokenizers import Tokenizer as WordPiece
+    from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+    word_piece = WordPiece(models.WordPiece(vocab=table, unk_token=UNK, max_input_chars_per_word=100))
+    word_piece.normalizer = normalizers.BertNormalizer(lowercase=True)
+    word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    word_piece.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    return word_piece
+
+
 def _read_vocabulary(path: Path) -> list[str]:
     """Tokens in the order of their ids."""
     text = path.read_text(encoding="utf-8")
@@ -158,23 +163,19 @@ def write_vocabulary(vocabulary: Path, copy: Path) -> None:
     if vocabulary.suffix != ".json":
         copy.write_text(vocabulary.read_text(encoding="utf-8"), encoding="utf-8")
         return
-    copy.write_text("".join(f"{token}\n" for token in _all_tokens(vocabulary)), encoding="utf-8")
+    copy.write_text("".join(f"{token}\n" for token in all_tokens(vocabulary)), encoding="utf-8")
 
 
 def write_tokenizer(vocabulary: Path, folder: Path, max_length: int) -> None:
     """Write what transformers reads a tokenizer from: vocab.txt, tokenizer.json and tokenizer_config.json. Texts come
     out of it as [CLS] text [SEP]."""
-    from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
-    from tokenizers import Tokenizer as WordPiece
+    from tokenizers import AddedToken, processors
 
-    tokens = _all_tokens(vocabulary)
+    tokens = all_tokens(vocabulary)
     table = {token: index for index, token in enumerate(tokens)}
-    word_piece = WordPiece(models.WordPiece(vocab=table, unk_token=UNK, max_input_chars_per_word=100))
+    word_piece = _word_piece(table)
     word_piece.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
-    word_piece.normalizer = normalizers.BertNormalizer(lowercase=True)
-    word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     word_piece.post_processor = processors.BertProcessing((SEP, table[SEP]), (CLS, table[CLS]))
-    word_piece.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     word_piece.save(str(folder / "tokenizer.json"))
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     settings = {
@@ -192,7 +193,7 @@ def write_tokenizer(vocabulary: Path, folder: Path, max_length: int) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def _all_tokens(vocabulary: Path) -> list[str]:
+def all_tokens(vocabulary: Path) -> list[str]:
     """In the order of their ids, [DEC] and [ENC] among them."""
     tokenizer = Tokenizer.from_vocabulary(vocabulary)
     return tokenizer.pieces(range(tokenizer.vocab_size))

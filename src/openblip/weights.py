@@ -29,9 +29,9 @@ _STORED: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint
 class StoredTensors(Mapping[str, NDArray[np.float32]]):
     """Tensors that are read when first asked for, and again after they were let go of."""
 
-    def __init__(self, read: Callable[[], Tensors]) -> None:
-        """read: may raise CheckpointError, which then any access does."""
-        self._read = read
+    def __init__(self, read: Callable[[], Tensors], source: StoredTensors | None = None) -> None:
+        """read: may raise CheckpointError, which then any access does. source: what it reads, let go of with this."""
+        self._read, self._source = read, source
         self._held: Tensors | None = None
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
@@ -45,13 +45,16 @@ class StoredTensors(Mapping[str, NDArray[np.float32]]):
 
     def hold(self) -> Tensors:
         """Read them, if they are not at hand."""
-        if self._held is None:
-            self._held = self._read()
-        return self._held
+        held = self._held
+        if held is None:
+            held = self._held = self._read()
+        return held
 
     def release(self) -> None:
         """Let go of their memory."""
         self._held = None
+        if self._source is not None:
+            self._source.release()
 
 
 def read_tensors(path: Path) -> Tensors:
@@ -101,9 +104,14 @@ def write_pickle(path: Path, groups: Mapping[str, Mapping[str, NDArray[Any]]], *
             known[id(values)] = torch.from_numpy(np.array(values, np.float32)).to(dtype)
         return known[id(values)]
 
-    torch.save(
-        {group: {name: tensor(values) for name, values in named.items()} for group, named in groups.items()}, path
-    )
+    content = {group: {name: tensor(values) for name, values in named.items()} for group, named in groups.items()}
+    with TemporaryDirectory(dir=path.parent) as aside:
+        part = Path(aside) / path.name
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(str(error).splitlines()[0]) from error
+        part.replace(path)
 
 
 def listed(faults: Sequence[str], shown: int = 12) -> str:
@@ -144,14 +152,14 @@ def _read_pickle(path: Path) -> Tensors:
         if not isinstance(held, dict):
             raise CheckpointError(f"{path} holds a {type(held).__name__}, not tensors by name")
         for name, value in held.items():
-            if not isinstance(value, StoredTensor):
+            if not isinstance(name, str) or not isinstance(value, StoredTensor):
                 raise CheckpointError(f"{path} holds {name}, a {type(value).__name__}, where only tensors should be")
         return {name: value.read() for name, value in held.items() if not _is_index(name)}
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors ({error}), and code could do anything: get the weights as safetensors"
         ) from error
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, AttributeError, TypeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from error
 
 

@@ -166,6 +166,9 @@ def test_vectors_as_arrays(openblip: Any, album: Path, blip: Blip) -> None:
         assert arrays["image_vectors"].dtype == np.float32
         np.testing.assert_allclose(arrays["image_vectors"], blip.embed_images(arrays["sources"].tolist()), atol=1e-5)
         np.testing.assert_allclose(arrays["text_vectors"], blip.embed_texts("a dog"), atol=1e-5)
+    code, lines, errors = openblip("embed --output nothing.npz", "missing.jpg")
+    assert (code, lines, len(errors)) == (1, [], 1)
+    assert "missing.jpg" in errors[0]
     assert openblip("embed --output texts.npz --text", "a dog") == (0, [], [])
     with np.load(album / "texts.npz") as arrays:
         assert (arrays["sources"].shape, len(arrays["image_vectors"]), arrays["text_vectors"].shape) == (

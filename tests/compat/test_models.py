@@ -3,6 +3,7 @@ single calls give, devices and number types, and refusals by name."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -289,3 +290,17 @@ def test_other_calls_are_refused(
         _ = matcher[1](np.array([[CLS, SEP]]), np.zeros((1, 3, 32, 32))).last_hidden_state
     assert processor.tokenizer.bos_token_id == DEC
     assert issubclass(MissingExtra, ImportError)
+
+
+def test_a_folder_called_as_a_known_model(
+    folders: dict[str, Path], tmp_path: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is loaded at first use, from wherever the program is by then."""
+    shutil.copytree(folders["BlipForConditionalGeneration"], tmp_path / "mini")
+    monkeypatch.chdir(tmp_path)
+    model = compat.BlipForConditionalGeneration.from_pretrained("./mini")
+    processor = compat.BlipProcessor.from_pretrained("./mini")
+    monkeypatch.chdir("/")
+    expected = compat.BlipForConditionalGeneration.from_pretrained(folders["BlipForConditionalGeneration"])
+    inputs = processor(Image.open(photos[0]).convert("RGB"), return_tensors="np")
+    np.testing.assert_array_equal(model.generate(**inputs), expected.generate(**inputs))

@@ -1,1 +1,1 @@
-"""Many pictures at once: files, folders and addresses (`sources`), and WebDataset shards (`shards`)."""
+"""Many pictures at once: where they come from, one file a kind of source, and where what was made of them goes."""

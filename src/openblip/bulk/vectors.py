@@ -32,8 +32,8 @@ def write_vectors(path: Path, vectors: Iterable[Vector]) -> None:
         np.savez(
             stream,
             sources=np.array(names["source"], np.str_),
-            image_vectors=np.array(rows["source"], np.float32).reshape(-1, width),
+            image_vectors=np.array(rows["source"], np.float32).reshape(len(rows["source"]), width),
             texts=np.array(names["text"], np.str_),
-            text_vectors=np.array(rows["text"], np.float32).reshape(-1, width),
+            text_vectors=np.array(rows["text"], np.float32).reshape(len(rows["text"]), width),
             model=np.array(model),
         )

@@ -96,7 +96,7 @@ def published_picture(copy: str | None) -> Image:
 def models(as_json: bool) -> int:
     """List the models that are bundled, cached or known: what they do, where they are, and what they take.
 
-    Memory is an estimate for float32 and for bfloat16: the weights as they are read and as the CPU engine keeps them.
+    Memory is an estimate by precision: what a process of the CPU engine takes at most while it does one picture.
     """
     from openblip.catalogue import list_models
 

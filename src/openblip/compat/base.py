@@ -64,7 +64,8 @@ class Model:
         wanted = torch_dtype if dtype is None else dtype
         kind = "float32" if wanted in (None, "auto") else number_type(wanted)
         options = LoadOptions(engine, precision or _precision(kind), _device(device_map), threads, image_size)
-        folder = find_model(name_or_folder).path
+        # Absolute: it is loaded later, when a bare name would mean another model.
+        folder = find_model(name_or_folder).path.absolute()
         return cls(folder, open_checkpoint(folder, image_size=image_size).config, options)
 
     @property

@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,7 +201,7 @@ class OpenVinoEngine:
             tensors.hold()
         if parameters(self.config) > _LARGE:
             for name in missing:
-                self._request(name)
+                self._compiler.prepare(name, partial(self._write, name))
             if all(self._compiler.keeps(name) for name in names):
                 tensors.release()
 
@@ -286,8 +287,12 @@ class OpenVinoEngine:
             request = self._request(graph)
         decode = OpenVinoDecode(request, text, states, tree)
         # A request that has run has its kernels at hand: a new one costs some 3 ms in its first steps.
-        weakref.finalize(decode, self._idle_decoders[graph].append, request)
+        # Bound to the engine, which so outlives the decode: its compiler holds the file that the weights lie in.
+        weakref.finalize(decode, self._put_back, graph, request)
         return decode, decode.feed_prompts(lengths)
+
+    def _put_back(self, graph: GraphName, request: ov.InferRequest) -> None:
+        self._idle_decoders[graph].append(request)
 
     def _read_with_images(
         self, graph: GraphName, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints
@@ -317,7 +322,7 @@ class OpenVinoEngine:
         return min(-(-int(lengths.max()) // _LENGTH_BLOCK) * _LENGTH_BLOCK, self.config.text.max_positions)
 
     def _request(self, name: GraphName) -> ov.InferRequest:
-        return self._compiler.request(name, lambda: self._write(name))
+        return self._compiler.request(name, partial(self._write, name))
 
     def _write(self, name: GraphName) -> ov.Model:
         graphs = Graphs(self.config, self._tensors, bfloat16=self._bfloat16, int8=self.precision == "int8")
