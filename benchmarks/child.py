@@ -106,8 +106,9 @@ def _send(answers: TextIO, message: dict[str, Any]) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    words = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {words[0] if words else 'no message'}"[:300]
+    words = str(error).strip().splitlines() or ["no message"]
+    # OpenVINO begins with where in its sources it failed, and ends with what failed.
+    return f"{type(error).__name__}: {words[-1 if words[0].startswith('Exception from') else 0]}"[:300]
 
 
 if __name__ == "__main__":

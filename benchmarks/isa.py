@@ -43,6 +43,11 @@ def has_bfloat16() -> bool:
     return not held and "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def has_vnni() -> bool:
+    """Whether this process may use the 8-bit products of AVX-512, as far as it is held to a set without them."""
+    return os.environ.get(LOWERED, "native") != "avx2"
+
+
 def probe(isa: str, threads: int) -> dict[str, str]:
     """What OpenVINO and torch use when they are held to an instruction set, seen in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.isa"]

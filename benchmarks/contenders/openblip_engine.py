@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders import Array, NotSupported, Setup
-from benchmarks.isa import has_bfloat16
+from benchmarks.isa import has_bfloat16, has_vnni
 from benchmarks.tasks import ANSWER_LENGTH, CAPTION_LENGTH, DEC, Kind, Task, Way
 from openblip.checkpoint import load_checkpoint
 from openblip.engines import load_engine
@@ -23,9 +24,7 @@ from openblip.types import GenerateOptions
 
 def load(kind: Kind, folder: Path, setup: Setup) -> Openblip:
     """Raises NotSupported where the processor lacks the precision."""
-    if not has_bfloat16():
-        for module in (compiling, engine):  # what OpenVINO would say on a processor that has none
-            vars(module)["has_bfloat16"] = has_bfloat16
+    _believe_the_instruction_set()
     checkpoint = load_checkpoint(folder)
     try:
         loaded = load_engine(
@@ -74,6 +73,24 @@ class Openblip:
         start = np.full((rows, 1), DEC, np.int64)
         found = generate(self._engine, states, start, np.ones(rows, np.int64), options)
         return np.array([[DEC, *hypotheses[0].tokens] for hypotheses in found], np.int64)
+
+
+def _believe_the_instruction_set() -> None:
+    """Where this process is held to less than the processor has: what OpenVINO would do on a processor with no more.
+
+    It looks at the processor itself before it chooses bfloat16, or rounds activations to 8 bits, which needs VNNI.
+    """
+    if not has_bfloat16():
+        for module in (compiling, engine):
+            _replace(module, "has_bfloat16", has_bfloat16)
+    if not has_vnni():
+        _replace(compiling, "_QUANTIZATION_GROUP", 0)
+
+
+def _replace(module: ModuleType, name: str, value: object) -> None:
+    if name not in vars(module):
+        raise RuntimeError(f"{module.__name__} has no {name}: the benchmark must learn how it is called now")
+    setattr(module, name, value)
 
 
 def _lengths(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
