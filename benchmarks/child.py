@@ -1,7 +1,7 @@
 """The process that one contender runs in. Asked over stdin, answers over stdout, a line of JSON each.
 
-`python -m benchmarks.child prepare|serve CONTENDER KIND FOLDER THREADS WORK`. Knows one contender; does not know the
-others, nor what becomes of its figures.
+`python -m benchmarks.child prepare|first|serve CONTENDER KIND FOLDER THREADS WORK`. Knows one contender; does not
+know the others, nor what becomes of its figures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.tasks import FIRST, TASKS, Inputs, Kind, Task, Way, inputs_of
 
 
 def main() -> int:
-    """Convert, or load and then do what is asked until stdin ends."""
+    """Convert; or load and answer for the first time, and then (serve) do what is asked until stdin ends."""
     answers = _own_stdout()
     action, name, kind, folder, threads, work = sys.argv[1:]
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import rmtree
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders import Array, NotSupported, Setup
-from benchmarks.isa import has_bfloat16, has_vnni
+from benchmarks.isa import has_bfloat16, has_vnni, held_to
 from benchmarks.tasks import ANSWER_LENGTH, CAPTION_LENGTH, DEC, Kind, Task, Way
 from openblip.checkpoint import load_checkpoint
 from openblip.engines import load_engine
@@ -22,14 +23,21 @@ from openblip.search import generate
 from openblip.types import GenerateOptions
 
 
+def prepare(kind: Kind, folder: Path, setup: Setup) -> None:
+    """Forget the graphs of an earlier run."""
+    rmtree(_kept(kind, setup), ignore_errors=True)
+
+
 def load(kind: Kind, folder: Path, setup: Setup) -> Openblip:
-    """Raises NotSupported where the processor lacks the precision."""
+    """From the kept graphs where there are some, as `Blip.load` does. Raises NotSupported where the processor lacks the
+    precision."""
     _believe_the_instruction_set()
     checkpoint = load_checkpoint(folder)
     try:
         loaded = load_engine(
-            "openvino", checkpoint.config, checkpoint.tensors, precision=setup.precision, threads=setup.threads
-        )
+            "openvino", checkpoint.config, checkpoint.tensors, precision=setup.precision, threads=setup.threads,
+            cache_dir=_kept(kind, setup), revision=checkpoint.revision,
+        )  # fmt: skip
     except OptionError as error:
         raise NotSupported(str(error)) from error
     return Openblip(loaded)
@@ -73,6 +81,11 @@ class Openblip:
         start = np.full((rows, 1), DEC, np.int64)
         found = generate(self._engine, states, start, np.ones(rows, np.int64), options)
         return np.array([[DEC, *hypotheses[0].tokens] for hypotheses in found], np.int64)
+
+
+def _kept(kind: Kind, setup: Setup) -> Path:
+    """A folder for each instruction set: OpenVINO would take a graph that was compiled for another."""
+    return setup.work / "compiled" / f"{held_to()}-{kind}-{setup.precision}"
 
 
 def _believe_the_instruction_set() -> None:
