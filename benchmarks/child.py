@@ -1,7 +1,7 @@
 """The process that one contender runs in. Asked over stdin, answers over stdout, a line of JSON each.
 
-`python -m benchmarks.child prepare|serve CONTENDER KIND FOLDER THREADS WORK`. Knows one contender; does not know the
-others, nor what becomes of its figures.
+`python -m benchmarks.child prepare|first|serve CONTENDER KIND FOLDER THREADS WORK`. Knows one contender; does not
+know the others, nor what becomes of its figures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.tasks import FIRST, TASKS, Inputs, Kind, Task, Way, inputs_of
 
 
 def main() -> int:
-    """Convert, or load and then do what is asked until stdin ends."""
+    """Convert; or load and answer for the first time, and then (serve) do what is asked until stdin ends."""
     answers = _own_stdout()
     action, name, kind, folder, threads, work = sys.argv[1:]
     try:
@@ -106,8 +106,9 @@ def _send(answers: TextIO, message: dict[str, Any]) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    words = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {words[0] if words else 'no message'}"[:300]
+    words = str(error).strip().splitlines() or ["no message"]
+    # OpenVINO begins with where in its sources it failed, and ends with what failed.
+    return f"{type(error).__name__}: {words[-1 if words[0].startswith('Exception from') else 0]}"[:300]
 
 
 if __name__ == "__main__":

@@ -58,11 +58,13 @@ class Measurement:
 
 @dataclass
 class Loaded:
-    """A contender's process once it has answered for the first time. loading_s: from its start to that."""
+    """A contender's process once it has answered for the first time. loading_s: from its start to that;
+    first_loading_s: the same when it had kept nothing yet, where it keeps something."""
 
     contender: str
     kind: str
     loading_s: float
+    first_loading_s: float | None
     peak_mib: float
     seen: dict[str, str]
 
@@ -149,7 +151,9 @@ def compare(contenders: Sequence[str], tasks: Sequence[Task], plan: Plan) -> Res
 def _started(name: str, kind: Kind, plan: Plan, results: Results) -> Child | None:
     """A contender that is ready; alone on the machine while it loads."""
     _say(f"{plan.isa}: {name} loads its model to {kind}")
-    for action in ("prepare", "serve") if CONTENDERS[name].prepared else ("serve",):
+    entry, first_loading_s = CONTENDERS[name], None
+    actions = ["prepare"] * entry.prepared + ["first"] * entry.keeps + ["serve"]
+    for action in actions:
         start = time.perf_counter()
         child = Child(name, kind, plan, action)
         answer = child.answer()
@@ -159,10 +163,12 @@ def _started(name: str, kind: Kind, plan: Plan, results: Results) -> Child | Non
             results.failed.append((name, kind, reason))
             _say(f"{plan.isa}: {name} cannot {kind}: {reason}")
             return None
-        if action == "prepare":
+        if action != "serve":
             child.close()
+        if action == "first":
+            first_loading_s = loading_s
     child.ways = answer["ways"]
-    results.loaded.append(Loaded(name, kind, loading_s, answer["peak_mib"], answer["seen"]))
+    results.loaded.append(Loaded(name, kind, loading_s, first_loading_s, answer["peak_mib"], answer["seen"]))
     return child
 
 

@@ -35,12 +35,21 @@ def environment(isa: str, threads: int) -> dict[str, str]:
     return {**os.environ, **counts, **ENVIRONMENT[isa], LOWERED: isa, "TOKENIZERS_PARALLELISM": "false"}
 
 
+def held_to() -> str:
+    """The instruction set that this process is held to."""
+    return os.environ.get(LOWERED, "native")
+
+
 def has_bfloat16() -> bool:
     """Whether this process may use bfloat16 instructions: the processor has them and it is not held to less."""
     import openvino as ov
 
-    held = os.environ.get(LOWERED, "native") != "native"
-    return not held and "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return held_to() == "native" and "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def has_vnni() -> bool:
+    """Whether this process may use the 8-bit products of AVX-512, as far as it is held to a set without them."""
+    return held_to() != "avx2"
 
 
 def probe(isa: str, threads: int) -> dict[str, str]:
