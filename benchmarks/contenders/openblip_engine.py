@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.contenders import Array, NotSupported, Setup
 from benchmarks.isa import has_bfloat16, has_vnni, held_to
 from benchmarks.tasks import ANSWER_LENGTH, CAPTION_LENGTH, DEC, Kind, Task, Way
-from openblip.checkpoint import load_checkpoint
+from openblip.checkpoint import open_checkpoint
 from openblip.engines import load_engine
 from openblip.engines.openvino import compile as compiling
 from openblip.engines.openvino import engine
@@ -32,7 +32,7 @@ def load(kind: Kind, folder: Path, setup: Setup) -> Openblip:
     """From the kept graphs where there are some, as `Blip.load` does. Raises NotSupported where the processor lacks the
     precision."""
     _believe_the_instruction_set()
-    checkpoint = load_checkpoint(folder)
+    checkpoint = open_checkpoint(folder)
     try:
         loaded = load_engine(
             "openvino", checkpoint.config, checkpoint.tensors, precision=setup.precision, threads=setup.threads,
