@@ -20,7 +20,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
     mpl.rcParams["svg.hashsalt"] = "openblip"  # the same figures give the same file
     run = result["runs"][0]
-    tasks = [task for task in SHOWN if any(entry["task"] == task for entry in run["measured"])]
+    measured = {entry["task"] for entry in run["measured"]}
+    tasks = [task for task in SHOWN if task in measured] or [task for task in TASKS if task in measured]
     figure = Figure(figsize=(9, 0.6 + 0.3 * sum(len(_bars(run, task)) + 2 for task in tasks)), facecolor="white")
     ratios = [len(_bars(run, task)) + 1 for task in tasks]
     for axes, task in zip(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openblip import Analysis, Blip, GenerateOptions, InputError, OptionError
-from tiny_blip import Counted, picture, tiny_blip
+from tiny_blip import calls, counted_blip, picture
 
 QUESTIONS, TEXTS = ["is the dog young", "a red hat", "two"], ["a dog runs", "the man on a bus"]
 OPTIONS = GenerateOptions(num_beams=4, num_return=2, max_length=10)
@@ -17,14 +17,11 @@ SHORT = GenerateOptions(num_beams=2, max_length=6, min_length=1)
 
 @pytest.fixture(scope="module", params=["openvino", "torch"])
 def blip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Blip:
-    plain = tiny_blip(request.param, tmp_path_factory.mktemp("vocabulary"))
-    engine: Any = Counted(plain.engine)
-    return Blip(engine, plain.tokenizer, "tiny")
+    return counted_blip(request.param, tmp_path_factory.mktemp("vocabulary"))
 
 
 def encodings(blip: Blip) -> int:
-    engine: Any = blip.engine
-    return int(engine.calls.get("encode_images", 0))
+    return calls(blip, "encode_images")
 
 
 def test_everything_about_a_picture_in_one_encoding(blip: Blip) -> None:

@@ -162,7 +162,6 @@ def test_tables_of_a_recorded_result() -> None:
 
 
 def test_plot_of_a_recorded_result(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the plot needs the extra 'bench'")
     from benchmarks.plot import draw
 
     draw(RESULT, tmp_path / "made" / "plot.svg")

@@ -64,7 +64,7 @@ def test_the_command(cache: Path, mini: Path, capsys: pytest.CaptureFixture[str]
     assert head.split() == ["name", "set", "does", "where", "on", "disk", "memory", "f32", "/", "bf16", "/", "int8"]
     assert len(rows) == len(list_models())
     assert next(row for row in rows if row.startswith("Salesforce/blip-image-captioning-base ")).endswith(
-        "not here  -        1.6 / 1.1 / 0.7 GB"
+        "not here  -        1.6 / 1.3 / 0.7 GB"
     )
     assert cli.run(["models", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)["models"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from openblip import Blip, Caption, CaptionPiece, GenerateOptions, ImageError, InputError, OptionError
 from openblip.tasks.stream import CaptionStream, Tokens
 from tiny import TINY_VOCABULARY
-from tiny_blip import Counted, picture, tiny_blip
+from tiny_blip import calls, counted_blip, picture, tiny_blip
 
 GREEDY = GenerateOptions(num_beams=1, max_length=16, min_length=0)
 DRAWN = GenerateOptions(num_beams=1, sample=True, top_p=0.95, temperature=1.5, max_length=16, min_length=0, seed=3)
@@ -19,14 +17,11 @@ DRAWN = GenerateOptions(num_beams=1, sample=True, top_p=0.95, temperature=1.5, m
 
 @pytest.fixture(scope="module", params=["openvino", "torch"])
 def blip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Blip:
-    plain = tiny_blip(request.param, tmp_path_factory.mktemp("vocabulary"))
-    engine: Any = Counted(plain.engine)
-    return Blip(engine, plain.tokenizer, "tiny")
+    return counted_blip(request.param, tmp_path_factory.mktemp("vocabulary"))
 
 
 def steps(blip: Blip) -> int:
-    engine: Any = blip.engine
-    return int(engine.calls.get("step", 0))
+    return calls(blip, "step")
 
 
 @pytest.mark.parametrize("options", [GREEDY, DRAWN], ids=["greedy", "drawn"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from pathlib import Path
@@ -124,9 +123,6 @@ def test_a_checkpoint_that_is_not_here_fails_its_lines_alone(
     assert found[2].found == "it is not here"
 
 
-@pytest.mark.skipif(
-    "special_tokens" not in inspect.signature(Blip.load).parameters, reason="needs sets and special_tokens in Blip.load"
-)
 def test_a_set_in_the_cache(
     tmp_path: Path, photo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

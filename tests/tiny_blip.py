@@ -24,6 +24,18 @@ def tiny_blip(engine: str, folder: Path) -> Blip:
     return Blip(load_engine(engine, WHOLE, random_tensors(WHOLE), precision="f32"), tokenizer, "tiny")
 
 
+def counted_blip(engine: str, folder: Path) -> Blip:
+    """The same, with its engine's calls counted; `calls(blip, name)` reads them."""
+    plain = tiny_blip(engine, folder)
+    counted: Any = Counted(plain.engine)
+    return Blip(counted, plain.tokenizer, "tiny")
+
+
+def calls(blip: Blip, name: str) -> int:
+    engine: Any = blip.engine
+    return int(engine.calls.get(name, 0))
+
+
 def picture(seed: int) -> NDArray[np.uint8]:
     """[height, width, 3]."""
     pixels = random_pixels(WHOLE, 1, seed)[0].transpose(1, 2, 0)

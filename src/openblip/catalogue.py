@@ -28,7 +28,7 @@ KNOWN: dict[str, ModelConfig] = {
 """Sizes of the members of the sets, for what can be said of them before they are fetched."""
 
 
-_BYTES_A_PARAMETER = {"f32": 7, "bf16": 5, "int8": 3}
+_BYTES_A_PARAMETER = {"f32": 7, "bf16": 6, "int8": 3}
 
 
 @dataclass(frozen=True, slots=True)

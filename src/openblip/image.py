@@ -65,8 +65,8 @@ class ImageLimits:
     max_bytes: of the file or download, checked before reading. max_pixels: width times height, checked before decoding
     (the default lets a 108-megapixel phone photo pass: 360 MB decoded). url_timeout_s: for the whole of a download,
     redirects included. draft: a JPEG of more than four times the model's size is decoded at half, a quarter or an
-    eighth of its own, never below twice the model's: a third of the time, and pixels that differ by about one level in
-    256; False decodes it whole.
+    eighth of its own, never below twice the model's: a third of the time, and pixels that differ by less than one level
+    in 256; False decodes it whole.
 
     Raises OptionError on a value outside its range.
     """

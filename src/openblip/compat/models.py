@@ -6,6 +6,7 @@ processor's part.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from openblip.text import TokenBatch
 _PICTURES, _ROWS = 8, 128  # of one engine call
 
 
-class _Generating(Model):
+class _Generating(Model, ABC):
     """A model that writes."""
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
@@ -39,9 +40,9 @@ class _Generating(Model):
             self._write(search, states, picture, None if texts is None else taken(texts, text))
         return search.padded(self.sizes.text.pad_id, self.sizes.text.sep_id)
 
+    @abstractmethod
     def _write(self, search: Search, states: ImageStates, picture: Ints, texts: TokenBatch | None) -> None:
         """Add the rows of some pairs: their pictures, which of these each is about, and their texts."""
-        raise NotImplementedError
 
 
 class BlipForConditionalGeneration(_Generating):
