@@ -33,7 +33,7 @@ from benchmarks.plot import draw
 from benchmarks.report import markdown
 from benchmarks.tasks import FOLDERS, TASKS, Task, agreement
 from openblip.checkpoint import read_config
-from openblip.engines.openvino.compile import checked_threads
+from openblip.engines.openvino.processor import checked_threads
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = ("openblip", "openvino", "transformers", "torch", "onnxruntime", "onnx", "numpy")

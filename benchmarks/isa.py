@@ -18,9 +18,6 @@ ENVIRONMENT: dict[str, dict[str, str]] = {
     "avx512_vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
 }
-LOWERED = "BENCHMARK_ISA"
-"""The variable that tells a child what it is held to. OpenVINO goes on listing BF16 among the processor's abilities,
-and choosing it, where oneDNN is held back: a contender must be told what such a processor would have told it."""
 FORBIDDEN: dict[str, str] = {
     "native": r"^$",
     "avx512_vnni": r"amx|avx512(_core)?_(bf16|fp16)",
@@ -32,24 +29,7 @@ FORBIDDEN: dict[str, str] = {
 def environment(isa: str, threads: int) -> dict[str, str]:
     """The whole environment of a child: its instruction set, and as many threads for everything."""
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**os.environ, **counts, **ENVIRONMENT[isa], LOWERED: isa, "TOKENIZERS_PARALLELISM": "false"}
-
-
-def held_to() -> str:
-    """The instruction set that this process is held to."""
-    return os.environ.get(LOWERED, "native")
-
-
-def has_bfloat16() -> bool:
-    """Whether this process may use bfloat16 instructions: the processor has them and it is not held to less."""
-    import openvino as ov
-
-    return held_to() == "native" and "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def has_vnni() -> bool:
-    """Whether this process may use the 8-bit products of AVX-512, as far as it is held to a set without them."""
-    return held_to() != "avx2"
+    return {**os.environ, **counts, **ENVIRONMENT[isa], "TOKENIZERS_PARALLELISM": "false"}
 
 
 def probe(isa: str, threads: int) -> dict[str, str]:
@@ -77,6 +57,8 @@ def _look() -> dict[str, str]:
     import numpy as np
     import openvino as ov
     from openvino import opset13 as opset
+
+    from openblip.engines.openvino.processor import has_bfloat16
 
     core = ov.Core()
     inputs = opset.parameter([1, 64, 256], np.float32)

@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.machine import machine as described
 from openblip import Blip, GenerateOptions, OpenBlipError, Timing
 from openblip.bulk.shards import find_shards, read_shards
-from openblip.engines.openvino.compile import checked_threads
+from openblip.engines.openvino.processor import checked_threads
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = ("openblip", "openvino", "numpy", "pillow", "tokenizers")

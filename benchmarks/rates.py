@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.isa import environment, has_bfloat16, has_vnni
+from benchmarks.isa import environment
 from openblip.config import VisionConfig
 
 _LAYERS = 4
@@ -40,11 +40,13 @@ def _products_per_s(precision: str, threads: int, shapes: list[tuple[int, int]],
     known; "int8 as they come": to the range of each group."""
     import openvino as ov
 
+    from openblip.engines.openvino.processor import has_bfloat16, may_round_activations
+
     graph, operations = _products(precision, shapes, rows)
     properties = {
         "INFERENCE_PRECISION_HINT": "f32" if precision == "f32" or not has_bfloat16() else "bf16",
         "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if precision == _AS_THEY_COME and has_vnni() else 0,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if precision == _AS_THEY_COME and may_round_activations() else 0,
     }  # fmt: skip
     request = ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
     generator = np.random.default_rng(0)
@@ -94,6 +96,8 @@ def _best_s(call: Callable[[], object]) -> float:
 
 
 def _main() -> None:
+    from openblip.engines.openvino.processor import has_bfloat16
+
     threads, width, mlp_width, tokens = map(int, sys.argv[1:])
     shapes = [(width, 3 * width), (width, width), (width, mlp_width), (mlp_width, width)]
     precisions = ["f32", *(["bf16"] if has_bfloat16() else []), "int8", _AS_THEY_COME]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,12 +17,9 @@ from engine_contract import EngineContract, Make, random_texts, tiny_model
 from openblip.config import TASKS
 from openblip.engine import Engine, Floats
 from openblip.engines import load_engine
-from openblip.engines.openvino import compile as compiling
 from openblip.engines.openvino import engine as running
-from openblip.engines.openvino.compile import physical_cores
 from openblip.engines.openvino.engine import OpenVinoEngine
-from openblip.errors import ModelError, OptionError
-from openblip.weights import StoredTensors
+from openblip.errors import OptionError
 from tiny import VISION_KINDS, VisionKind, random_pixels, random_tensors, tiny_config
 
 
@@ -218,78 +214,3 @@ def _with_damaged_weights(data: bytes) -> bytes:
     """OpenVINO reads such a file without complaint."""
     half = len(data) // 2
     return data[:half] + bytes(byte ^ 0xFF for byte in data[half : half + 1000]) + data[half + 1000 :]
-
-
-@pytest.mark.parametrize("limit", ["_KEPT_GRAPHS", "_KEPT_BYTES"])
-def test_the_compile_cache_forgets_what_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
-) -> None:
-    config, tensors = tiny_model("vit")
-    texts = random_texts(config, config.text.cls_id, [4])
-
-    def embed(revision: str, age_s: int) -> set[Path]:
-        before = set(tmp_path.iterdir())
-        engine = OpenVinoEngine(config, tensors, "f32", threads=1, cache_dir=tmp_path, revision=revision)
-        engine.embed_texts(*texts)
-        new = set(tmp_path.iterdir()) - before
-        for path in new:
-            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age_s))
-        return new
-
-    one, two = embed("one", 200), embed("two", 100)
-    [kept] = one
-    monkeypatch.setattr(compiling, limit, {"_KEPT_GRAPHS": 2, "_KEPT_BYTES": 2.5 * kept.stat().st_size}[limit])
-    assert embed("one", 0) == set()  # read, so younger than the second now
-    three = embed("three", 0)
-    assert set(tmp_path.iterdir()) == one | three
-    assert not two & set(tmp_path.iterdir())
-
-
-def test_a_large_model_lets_go_of_its_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its graphs are compiled and kept at once; whoever loads it again does not read the tensors at all."""
-    monkeypatch.setattr(running, "_LARGE", 0)
-    config, tensors = tiny_model("vit")
-    reads = []
-
-    def read() -> dict[str, Any]:
-        reads.append(len(reads))
-        return tensors
-
-    def load(cache: Path | None) -> tuple[OpenVinoEngine, StoredTensors]:
-        stored = StoredTensors(read)
-        return OpenVinoEngine(config, stored, "f32", threads=1, cache_dir=cache, revision="one"), stored
-
-    first, stored = load(tmp_path)
-    kinds = {path.name.split("-")[0] for path in tmp_path.iterdir()}
-    assert kinds == {"decoder", "image_encoder", "matcher", "text_encoder"}
-    assert stored._held is None
-    expected = _some_logits(first)
-    again, _ = load(tmp_path)
-    assert_allclose(_some_logits(again), expected, rtol=0.0, atol=2e-4)
-    assert reads == [0]
-    for path in tmp_path.iterdir():
-        path.unlink()
-    uncached, stored = load(None)
-    assert stored._held is not None  # the graphs share their memory
-    assert_allclose(_some_logits(uncached), expected, rtol=0.0, atol=2e-4)
-    assert reads == [0, 1]
-
-
-def test_a_cache_folder_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    engine = OpenVinoEngine(*tiny_model("vit"), "f32", threads=1, cache_dir=tmp_path / "file", revision="one")
-    assert np.isfinite(_some_logits(engine)).all()
-
-
-def test_states_of_another_engine_are_refused() -> None:
-    openvino = OpenVinoEngine(*tiny_model("vit"), "f32", threads=1)
-    torch = load_engine("torch", *tiny_model("vit"), device="cpu")
-    pixels = random_pixels(openvino.config, 1)
-    with pytest.raises(ModelError, match="another engine"):
-        openvino.embed_images(torch.encode_images(pixels))
-    with pytest.raises(ModelError, match="another engine"):
-        torch.embed_images(openvino.encode_images(pixels))
-
-
-def test_physical_cores_are_within_what_the_process_may_use() -> None:
-    assert 1 <= physical_cores() <= len(os.sched_getaffinity(0))

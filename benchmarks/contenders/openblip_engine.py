@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from shutil import rmtree
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders import Array, NotSupported, Setup
-from benchmarks.isa import has_bfloat16, has_vnni, held_to
 from benchmarks.tasks import ANSWER_LENGTH, CAPTION_LENGTH, DEC, Kind, Task, Way
 from openblip.checkpoint import open_checkpoint
 from openblip.engines import load_engine
-from openblip.engines.openvino import compile as compiling
-from openblip.engines.openvino import engine
 from openblip.errors import OptionError
 from openblip.search import generate
 from openblip.types import GenerateOptions
@@ -31,7 +27,6 @@ def prepare(kind: Kind, folder: Path, setup: Setup) -> None:
 def load(kind: Kind, folder: Path, setup: Setup) -> Openblip:
     """From the kept graphs where there are some, as `Blip.load` does. Raises NotSupported where the processor lacks the
     precision."""
-    _believe_the_instruction_set()
     checkpoint = open_checkpoint(folder)
     try:
         loaded = load_engine(
@@ -84,26 +79,7 @@ class Openblip:
 
 
 def _kept(kind: Kind, setup: Setup) -> Path:
-    """A folder for each instruction set: OpenVINO would take a graph that was compiled for another."""
-    return setup.work / "compiled" / f"{held_to()}-{kind}-{setup.precision}"
-
-
-def _believe_the_instruction_set() -> None:
-    """Where this process is held to less than the processor has: what OpenVINO would do on a processor with no more.
-
-    It looks at the processor itself before it chooses bfloat16, or rounds activations to 8 bits, which needs VNNI.
-    """
-    if not has_bfloat16():
-        for module in (compiling, engine):
-            _replace(module, "has_bfloat16", has_bfloat16)
-    if not has_vnni():
-        _replace(compiling, "_QUANTIZATION_GROUP", 0)
-
-
-def _replace(module: ModuleType, name: str, value: object) -> None:
-    if name not in vars(module):
-        raise RuntimeError(f"{module.__name__} has no {name}: the benchmark must learn how it is called now")
-    setattr(module, name, value)
+    return setup.work / "compiled" / f"{kind}-{setup.precision}"
 
 
 def _lengths(tokens: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,8 +14,8 @@ import torch
 
 from benchmarks.contenders import Array, Setup
 from benchmarks.contenders.modules import PARTS, Driven, parts_of
-from benchmarks.isa import has_bfloat16
 from benchmarks.tasks import Kind
+from openblip.engines.openvino.processor import has_bfloat16
 
 
 def prepare(kind: Kind, folder: Path, setup: Setup) -> None:

@@ -16,8 +16,8 @@ import transformers
 from PIL import Image
 
 from openblip import Blip, GenerateOptions, compat
-from openblip.engines.openvino.compile import has_bfloat16
 from openblip.engines.openvino.engine import OpenVinoEngine
+from openblip.engines.openvino.processor import has_bfloat16
 from openblip.engines.torch.engine import TorchEngine
 from openblip.errors import CheckpointError, InputError, MissingExtra, ModelError, ModelNotFound, OptionError
 from transformers_models import CLS, DEC, PAD, SEP, WORDS

@@ -10,7 +10,7 @@ from random_blip import random_blip, save
 
 from openblip.checkpoint import load_checkpoint
 from openblip.engine import Engine
-from openblip.engines.openvino.compile import has_bfloat16
+from openblip.engines.openvino.processor import has_bfloat16
 from openblip.search import generate
 from openblip.types import GenerateOptions
 from transformers_models import engine_of, pictures, save_tiny, tiny_model

@@ -21,7 +21,7 @@ from openblip.checkpoint import load_checkpoint
 from openblip.config import ModelConfig
 from openblip.engine import Engine, Floats, ImageStates, Ints
 from openblip.engines import load_engine
-from openblip.engines.openvino.compile import has_bfloat16
+from openblip.engines.openvino.processor import has_bfloat16
 from openblip.image import load_image, preprocess_batch
 from openblip.pipeline import Blip
 from openblip.search import Hypothesis, generate

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from openblip.bulk.shards import read_shards
-from openblip.engines.openvino.compile import has_bfloat16
+from openblip.engines.openvino.processor import has_bfloat16
 from openblip.evaluate import evaluate_captions
 from openblip.pipeline import Blip
 

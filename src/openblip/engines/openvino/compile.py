@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import mmap
-import os
 import shutil
 import time
 import zlib
@@ -25,6 +24,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import openvino as ov
 
+from openblip.engines.openvino.processor import (
+    check_instruction_limit,
+    has_bfloat16,
+    instruction_limit,
+    may_round_activations,
+    physical_cores,
+)
 from openblip.errors import OptionError
 
 Precision = Literal["f32", "bf16", "int8"]
@@ -57,7 +63,9 @@ class Compiler:
             "ENABLE_CPU_PINNING": threads >= physical_cores(),
             # Activations that meet 8-bit weights are rounded to 8 bits as they come, each group of a row by its own
             # scale: no calibration, twice the speed of bf16, and next to no error more than the weights' own.
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": _QUANTIZATION_GROUP if precision == "int8" else 0,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": (
+                _QUANTIZATION_GROUP if precision == "int8" and may_round_activations() else 0
+            ),
         }
         self._cache, self._key = cache, key
         self._compiled: dict[str, _Compiled] = {}
@@ -132,8 +140,14 @@ class Compiler:
             return None
         processor = self._core.get_property("CPU", "FULL_DEVICE_NAME")
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
-        parts = (ov.__version__, processor, abilities, isa, sorted(self._properties_of(name).items()), self._key)
+        parts = (
+            ov.__version__,
+            processor,
+            abilities,
+            instruction_limit(),
+            sorted(self._properties_of(name).items()),
+            self._key,
+        )
         return self._cache / f"{name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.blob"
 
 
@@ -179,13 +193,9 @@ def _checksum(blob: memoryview) -> bytes:
     return zlib.crc32(blob).to_bytes(_CHECKSUM_BYTES, "little")
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16 natively."""
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
 def checked_precision(precision: str | None) -> Precision:
     """The asked precision, or the default of this processor. Raises OptionError."""
+    check_instruction_limit()
     if precision is None:
         return "bf16" if has_bfloat16() else "f32"
     if precision in ("f16", "fp16", "float16"):
@@ -194,38 +204,10 @@ def checked_precision(precision: str | None) -> Precision:
             "'f32'"
         )
     if precision == "bf16" and not has_bfloat16():
-        raise OptionError(
-            "precision='bf16' needs a processor with bfloat16 instructions: use 'f32' or 'int8' on this one"
-        )
+        limit = instruction_limit()
+        here = f"with ONEDNN_MAX_CPU_ISA={limit}" if limit else "on this one"
+        raise OptionError(f"precision='bf16' needs a processor with bfloat16 instructions: use 'f32' or 'int8' {here}")
     for known in get_args(Precision):
         if precision == known:
             return known
     raise OptionError(f"precision={precision!r} is unknown: give one of {', '.join(get_args(Precision))}")
-
-
-def checked_threads(threads: int | None) -> int:
-    """The asked threads, or the physical cores. Raises OptionError."""
-    if threads is None:
-        return physical_cores()
-    if threads < 1:
-        raise OptionError(f"threads={threads} is out of range: give 1 or more")
-    return threads
-
-
-def physical_cores() -> int:
-    """The cores that this process may use: its affinity, without hyper-threads, within the container's quota."""
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    siblings = {
-        _line_of(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in allowed
-    }
-    quota, _, period = _line_of("/sys/fs/cgroup/cpu.max").partition(" ")
-    if quota.isdigit() and period.isdigit():
-        return max(1, min(len(siblings), -(-int(quota) // int(period))))
-    return len(siblings)
-
-
-def _line_of(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""

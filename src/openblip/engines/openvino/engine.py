@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from openblip.config import ModelConfig, Task, TextConfig, parameters
 from openblip.engine import Floats, ImageStates, Ints, QuestionStates
-from openblip.engines.openvino.compile import Compiler, checked_precision, checked_threads, has_bfloat16
+from openblip.engines.openvino.compile import Compiler, checked_precision
 from openblip.engines.openvino.graph import Graphs, graphs_revision
+from openblip.engines.openvino.processor import checked_threads, has_bfloat16
 from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
 from openblip.engines.tree import Fed, TokenTree
 from openblip.errors import ModelError
