@@ -27,6 +27,7 @@ from openblip.bulk.shards import find_shards, read_shards
 from openblip.checkpoint import load_checkpoint
 from openblip.engines import load_engine
 from openblip.evaluate import evaluate_captions, evaluate_retrieval
+from openblip.search.logits import rows_of
 
 PRECISIONS = ("f32", "bf16", "int8")
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -124,7 +125,8 @@ def _outputs(folder: Path, precision: str) -> Outputs:
     decode, first = engine.decode(images, start, np.ones(pictures, np.int64), 1, TEXT_LENGTH)
     words = np.random.default_rng(0).integers(FIRST_WORD, DEC, TEXT_LENGTH - 1)
     row = np.zeros((pictures, 1), np.int64)
-    logits = [first, *(decode.step(np.full((pictures, 1), word, np.int64), row)[:, 0].copy() for word in words)]
+    steps = (decode.step(np.full((pictures, 1), word, np.int64), row) for word in words)
+    logits = [rows_of(each).to_host().copy() for each in (first, *steps)]
     states: Any = images
     return Outputs(np.array(states.states), np.stack(logits, axis=1))
 

@@ -40,13 +40,13 @@ def _products_per_s(precision: str, threads: int, shapes: list[tuple[int, int]],
     known; "int8 as they come": to the range of each group."""
     import openvino as ov
 
-    from openblip.engines.openvino.processor import has_bfloat16, may_round_activations
+    from openblip.engines.openvino.processor import has_bfloat16, rounds_activations
 
     graph, operations = _products(precision, shapes, rows)
     properties = {
         "INFERENCE_PRECISION_HINT": "f32" if precision == "f32" or not has_bfloat16() else "bf16",
         "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if precision == _AS_THEY_COME and may_round_activations() else 0,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if precision == _AS_THEY_COME and rounds_activations() else 0,
     }  # fmt: skip
     request = ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
     generator = np.random.default_rng(0)

@@ -19,11 +19,17 @@ from tiny import random_pixels, random_tensors, tiny_config, write_vocabulary
 QUESTIONS = ["is the dog young", "a red hat", "the man plays with a ball on the grass", "two"]
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch"])
+@pytest.fixture(
+    scope="module",
+    params=[("openvino", 0), ("torch", 0), ("openvino", 1), ("torch", 1)],
+    ids=lambda given: f"{given[0]}-{given[1] or 'all'}-layers",
+)
 def blip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Blip:
-    config = replace(tiny_config("vit"), tasks=("caption", "match", "embed", "answer"))
+    """Also with a decoder of answers that has fewer layers than the text transformer."""
+    engine, layers = request.param
+    config = replace(tiny_config("vit"), tasks=("caption", "match", "embed", "answer"), answer_layers=layers)
     tokenizer = Tokenizer.from_vocabulary(write_vocabulary(tmp_path_factory.mktemp("vocabulary")))
-    return Blip(load_engine(request.param, config, random_tensors(config), precision="f32"), tokenizer, "tiny")
+    return Blip(load_engine(engine, config, random_tensors(config), precision="f32"), tokenizer, "tiny")
 
 
 def picture(config: ModelConfig, seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -15,7 +15,7 @@ import torch
 from openblip import cli
 from openblip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from openblip.config import PRETRAINED, TASKS, ModelConfig, Task
-from openblip.convert import Part, convert
+from openblip.convert import Part, Target, convert
 from openblip.errors import CheckpointError, OptionError
 from published_folders import config_for, transformers_folder
 from tiny import random_tensors, tiny_config, write_vocabulary
@@ -115,6 +115,13 @@ def test_an_answer_decoder_of_another_width(tmp_path: Path) -> None:
     model = checkpoint(tmp_path / "ours", ("answer",))
     with pytest.raises(CheckpointError, match="as wide as each other, and these are 128 and 64 wide"):
         convert(model, tmp_path / "out", "transformers")
+
+
+@pytest.mark.parametrize("to", ["transformers", "salesforce"])
+def test_an_answer_decoder_of_fewer_layers(tmp_path: Path, to: Target) -> None:
+    model = checkpoint(tmp_path / "ours", ("answer",))
+    with pytest.raises(CheckpointError, match=f"cannot be written for {to}: the decoder of its answers has 1 layers"):
+        convert(replace(model, config=replace(model.config, answer_layers=1)), tmp_path / "out", to)
 
 
 def test_a_part_that_is_not_there(tmp_path: Path) -> None:

@@ -77,6 +77,19 @@ def test_int8_stores_eight_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1e-3 < error < 0.05
 
 
+def test_where_8_bits_would_be_unpacked_only_decoders_keep_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, tensors = tiny_model("vit")
+    pixels = random_pixels(config, 2)
+    exact = OpenVinoEngine(config, tensors, "f32", threads=1)
+    monkeypatch.setattr("openblip.engines.openvino.graph._BIG_MATRIX", 1)
+    for module in ("compile", "engine"):
+        monkeypatch.setattr(f"openblip.engines.openvino.{module}.has_bfloat16", lambda: False)
+        monkeypatch.setattr(f"openblip.engines.openvino.{module}.rounds_activations", lambda: False)
+    rough = OpenVinoEngine(config, tensors, "int8", threads=1)
+    assert_allclose(rough.encode_images(pixels).states, exact.encode_images(pixels).states, rtol=0.0, atol=1e-5)
+    assert np.abs(_some_logits(rough) - _some_logits(exact)).std() > 1e-3
+
+
 def test_logits_are_not_rounded_to_bfloat16() -> None:
     for precision in (None, "int8"):
         logits = _some_logits(OpenVinoEngine(*tiny_model("vit"), precision, threads=1))

@@ -6,7 +6,7 @@ the loader checks against it, the torch model is built to it and the OpenVINO gr
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -94,12 +94,19 @@ class TextConfig:
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Sizes of a whole model. projection: width of the shared embedding space (256 in the paper). tasks: what its
-    tensors are there for; a pre-trained BLIP does all, a fine-tuned one its own."""
+    tensors are there for; a pre-trained BLIP does all, a fine-tuned one its own. answer_layers: of the decoder that
+    answers; 0 for as many as the text transformer has, as published."""
 
     vision: VisionConfig = field(default_factory=VisionConfig)
     text: TextConfig = field(default_factory=TextConfig)
     projection: int = 256
     tasks: tuple[Task, ...] = PRETRAINED
+    answer_layers: int = 0
+
+    @property
+    def answer_text(self) -> TextConfig:
+        """Sizes of the decoder that answers."""
+        return replace(self.text, layers=self.answer_layers or self.text.layers)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -132,13 +139,14 @@ class ModelConfig:
             vision = dict(values["vision"])
             for name in ("mean", "std"):
                 vision[name] = tuple(vision[name])
-            extra = set(values) - {"model_type", "vision", "text", "projection", "tasks"}
+            extra = set(values) - {"model_type", "vision", "text", "projection", "tasks", "answer_layers"}
             if extra:
                 raise TypeError(f"unknown keys {sorted(extra)}")
             tasks = tuple(values.get("tasks", PRETRAINED))
             if unknown := [task for task in tasks if task not in TASKS]:
                 raise ValueError(f"unknown tasks {unknown}")
-            return cls(VisionConfig(**vision), TextConfig(**values["text"]), int(values["projection"]), tasks)
+            text, layers = TextConfig(**values["text"]), int(values.get("answer_layers", 0))
+            return cls(VisionConfig(**vision), text, int(values["projection"]), tasks, layers)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"config.json is not an openblip config: {error}") from error
 
@@ -193,7 +201,7 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     if "caption" in config.tasks:
         _head_shapes(shapes, "lm", text)
     if "answer" in config.tasks:
-        _text_shapes(shapes, "answer", text, ("decoder",), text.width)
+        _text_shapes(shapes, "answer", config.answer_text, ("decoder",), text.width)
         _head_shapes(shapes, "answer_lm", text)
     if "embed" in config.tasks:
         shapes.linear("itc.image", vision.width, config.projection)

@@ -184,6 +184,11 @@ def _check_fits(model: Checkpoint, to: Target) -> None:
             f"{model.name} cannot be written for {to}: its image encoder is {config.vision.kind}, and published BLIP "
             "has a ViT only"
         )
+    if "answer" in config.tasks and config.answer_text != config.text:
+        raise CheckpointError(
+            f"{model.name} cannot be written for {to}: the decoder of its answers has {config.answer_layers} layers "
+            f"and its text transformer {config.text.layers}, and published BLIP has as many in both"
+        )
     if to == "transformers":
         config_for_transformers(config)
         if "answer" in config.tasks and config.vision.width != config.text.width:

@@ -33,15 +33,44 @@ class QuestionStates(Protocol):
     def __len__(self) -> int: ...
 
 
+@runtime_checkable
+class LogitRows(Protocol):
+    """Logits in float32, a row a text, that stay where they were computed: what a search needs of them is small."""
+
+    def __len__(self) -> int:
+        """Rows: pictures times beams."""
+        ...
+
+    def top_k(self, k: int) -> Ints:
+        """Ids of the k largest entries of each row, largest first: [rows, k]."""
+        ...
+
+    def pick(self, ids: Ints) -> Floats:
+        """The entries at ids [rows, k] of each row."""
+        ...
+
+    def log_normaliser(self) -> Floats:
+        """Log of the sum of the exponentials of each row, [rows, 1]."""
+        ...
+
+    def to_host(self) -> Floats:
+        """All of them, [rows, vocabulary]."""
+        ...
+
+
+Logits = Floats | LogitRows
+"""Of the next tokens: an array [pictures, beams, vocabulary], after the prompts [pictures, vocabulary], or its rows."""
+
+
 class Decode(Protocol):
     """One running decode of a batch of pictures, or questions, with `beams` rows each."""
 
-    def step(self, tokens: Ints, parents: Ints) -> Floats:
+    def step(self, tokens: Ints, parents: Ints) -> Logits:
         """Feed one token to every row and return the logits of the next.
 
         tokens: [pictures, beams], the token that each row now ends with.
         parents: [pictures, beams], the row (0 to beams - 1, of the same picture) whose past each row continues.
-        Returns logits [pictures, beams, vocabulary] in float32.
+        Returns the logits of pictures * beams rows in float32.
         """
         ...
 
@@ -87,8 +116,8 @@ class Engine(Protocol):
 
     def decode(
         self, states: ImageStates | QuestionStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
-    ) -> tuple[Decode, Floats]:
-        """Start a decode: feeds the prompts and returns it with the first logits [pictures, vocabulary].
+    ) -> tuple[Decode, Logits]:
+        """Start a decode: feeds the prompts and returns it with the first logits, a row a picture.
 
         states: of pictures, to be captioned, or of questions, to be answered. prompts: [pictures, length], starting
         with [DEC], right-padded; lengths: [pictures]. Prompts of unequal length share the batch. Every beam of a

@@ -184,7 +184,8 @@ def _stack(
     for ours, theirs in (("tokens", "word_embeddings"), ("positions", "position_embeddings")):
         yield f"{own_prefix}.{ours}", (f"{prefix}.embeddings.{theirs}",), ("weight",)
     yield f"{own_prefix}.norm", (f"{prefix}.embeddings.LayerNorm",), both
-    for index in range(config.text.layers):
+    sizes = config.answer_text if own_prefix == "answer" else config.text
+    for index in range(sizes.layers):
         block, layer = f"{own_prefix}.blocks.{index}", f"{prefix}.encoder.layer.{index}"
         own, cross = f"{layer}.attention", f"{layer}.crossattention"
         yield f"{block}.{mode}_attention.qkv", tuple(f"{own}.self.{part}" for part in ("query", "key", "value")), both

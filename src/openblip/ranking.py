@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openblip.engine import Engine, ImageStates, Ints, QuestionStates
-from openblip.search.logits import log_normaliser, pick
+from openblip.engine import Engine, Floats, ImageStates, Ints, Logits, QuestionStates
+from openblip.search.logits import finite, pick, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,22 @@ def rank(
 
     start = np.full((rows, 1), text.dec_id, np.int64)
     decode, logits = engine.decode(states, start, np.ones(rows, np.int64), keep, longest + 1)
-    first = logits[:, tokens[:, 0]] - log_normaliser(logits)  # [rows, candidates]
+    first = _log_probabilities(logits, np.broadcast_to(tokens[:, 0], (rows, len(tokens))))
     chosen = np.sort(np.argsort(-first, axis=1, kind="stable")[:, :keep], axis=1)
     found = [pick(first, chosen)]
     own = np.broadcast_to(np.arange(keep), (rows, keep)).copy()
     for place in range(1, int(lengths[chosen].max())):
         following = decode.step(np.ascontiguousarray(tokens[chosen, place - 1]), own)
-        flat = following.reshape(rows * keep, -1)
-        found.append((pick(flat, tokens[chosen, place].reshape(-1, 1)) - log_normaliser(flat)).reshape(rows, keep))
+        found.append(_log_probabilities(following, tokens[chosen, place].reshape(-1, 1)).reshape(rows, keep))
     return [
         _best_first(chosen[row], lengths, np.stack([values[row] for values in found], axis=1)) for row in range(rows)
     ]
+
+
+def _log_probabilities(logits: Logits, tokens: Ints) -> Floats:
+    """Of tokens [rows, n] by logits of as many rows."""
+    own = rows_of(logits)
+    return own.pick(tokens) - finite(own.log_normaliser())
 
 
 def _best_first(chosen: Ints, lengths: Ints, values: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> list[Ranked]:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openblip.compat.arrays import refuse
-from openblip.engine import Decode, Engine, Floats, ImageStates, Ints, QuestionStates
+from openblip.engine import Decode, Engine, ImageStates, Ints, Logits, QuestionStates
 from openblip.errors import OptionError
 from openblip.search import generate
-from openblip.search.logits import pick, top_k
+from openblip.search.logits import HostRows, rows_of
 from openblip.types import GenerateOptions
 
 _BY_DEFAULT = 20  # tokens beyond the prompt
@@ -159,7 +159,7 @@ class _LikeliestOnly:
 
     def decode(
         self, states: ImageStates | QuestionStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
-    ) -> tuple[Decode, Floats]:
+    ) -> tuple[Decode, Logits]:
         """See `engine.Engine`."""
         decode, logits = self._engine.decode(states, prompts, lengths, beams, max_length)
         return _LikeliestDecode(decode, self._k), _likeliest(logits, self._k)
@@ -169,18 +169,18 @@ class _LikeliestDecode:
     def __init__(self, decode: Decode, k: int) -> None:
         self._decode, self._k = decode, k
 
-    def step(self, tokens: Ints, parents: Ints) -> Floats:
+    def step(self, tokens: Ints, parents: Ints) -> Logits:
         return _likeliest(self._decode.step(tokens, parents), self._k)
 
     def keep(self, pictures: Ints) -> None:
         self._decode.keep(pictures)
 
 
-def _likeliest(logits: Floats, k: int) -> Floats:
-    """Forbids all but the k largest of each row, and what equals them. [..., vocabulary]"""
-    rows = logits.reshape(-1, logits.shape[-1])
-    least = pick(rows, top_k(rows, k)[:, -1:])
-    return np.where(rows < least, _FORBIDDEN, rows).reshape(logits.shape)
+def _likeliest(logits: Logits, k: int) -> Logits:
+    """Forbids all but the k largest of each row, and what equals them."""
+    rows = rows_of(logits)
+    least, values = rows.pick(rows.top_k(k)[:, -1:]), rows.to_host()
+    return HostRows(np.where(values < least, _FORBIDDEN, values))
 
 
 def _fresh_seed() -> int:

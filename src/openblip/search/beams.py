@@ -18,8 +18,8 @@ from itertools import chain, count
 
 import numpy as np
 
-from openblip.engine import Decode, Floats, Ints
-from openblip.search.logits import log_normaliser, pick, top_k
+from openblip.engine import Decode, Floats, Ints, LogitRows, Logits
+from openblip.search.logits import HostRows, finite, pick, rows_of
 from openblip.search.texts import Bools, Hypothesis, Prompts
 from openblip.types import GenerateOptions
 
@@ -43,14 +43,14 @@ class _Said:
 
 
 def beam_search(
-    decode: Decode, first: Floats, prompts: Ints, lengths: Ints, options: GenerateOptions, sep: int
+    decode: Decode, first: Logits, prompts: Ints, lengths: Ints, options: GenerateOptions, sep: int
 ) -> list[list[Hypothesis]]:
-    """`options.num_return` texts a picture, best first. first: [pictures, vocabulary], the logits after the prompts."""
+    """`options.num_return` texts a picture, best first. first: the logits after the prompts, a row a picture."""
     beams = options.num_beams // options.num_beam_groups
     groups = [_Group(len(lengths), beams, options, sep) for _ in range(options.num_beam_groups)]
     living = Prompts(prompts, lengths, options)
     # All beams start equal, so the first step looks at one of them.
-    logits = [first[:, None, :]] * len(groups)
+    logits = [rows_of(first)] * len(groups)
     for generated in count(1):
         said: list[_Said] = []
         for group, own_logits in zip(groups, logits, strict=True):
@@ -66,8 +66,17 @@ def beam_search(
                 group.keep(stay)
         tokens = np.concatenate([group.tokens[:, :, -1] for group in groups], axis=1)
         parents = np.concatenate([group.parents + place * beams for place, group in enumerate(groups)], axis=1)
-        logits = np.split(decode.step(tokens, parents), len(groups), axis=1)
+        logits = _of_groups(rows_of(decode.step(tokens, parents)), len(groups), beams)
     return [_best_of([group.closed[index] for group in groups], options.num_return) for index in range(len(lengths))]
+
+
+def _of_groups(logits: LogitRows, groups: int, beams: int) -> list[LogitRows]:
+    """The rows of each group; a picture's lie together, those of its first group first."""
+    if groups == 1:
+        return [logits]
+    values = logits.to_host()
+    each = values.reshape(-1, groups, beams, values.shape[-1])
+    return [rows_of(each[:, group]) for group in range(groups)]
 
 
 def _best_of(closed: list[list[Hypothesis]], wanted: int) -> list[Hypothesis]:
@@ -90,9 +99,9 @@ class _Group:
         self.parents = np.zeros((pictures, 1), np.int64)
         self.closed: list[list[Hypothesis]] = [[] for _ in range(pictures)]
 
-    def advance(self, logits: Floats, living: Prompts, said: list[_Said]) -> _Said:
+    def advance(self, logits: LogitRows, living: Prompts, said: list[_Said]) -> _Said:
         """Close the texts that end and make the best candidates that do not the open ones. said: of the groups before.
-        logits: [living, rows, vocabulary], rows being 1 in the first step and the beams afterwards."""
+        logits: a row a living picture in the first step, as many as beams afterwards."""
         found = self._best_continuations(logits, living, said)
         is_sep = found.tokens == self._sep
         ends = is_sep | living.full(self.tokens.shape[2] + 1)[:, None]
@@ -128,17 +137,17 @@ class _Group:
         self._alive, self._own, self._scores = self._alive[pictures], self._own[pictures], self._scores[pictures]
         self.tokens, self.parents = self.tokens[pictures], self.parents[pictures]
 
-    def _best_continuations(self, logits: Floats, living: Prompts, said: list[_Said]) -> _Candidates:
-        wanted, (pictures, rows, vocabulary) = 2 * self._beams, logits.shape
-        flat = np.ascontiguousarray(logits.reshape(pictures * rows, vocabulary), dtype=np.float32)
-        normaliser = log_normaliser(flat)
-        values, shift = _less_said(flat, rows, said), normaliser
+    def _best_continuations(self, logits: LogitRows, living: Prompts, said: list[_Said]) -> _Candidates:
+        wanted, pictures = 2 * self._beams, len(living.lengths)
+        rows, normaliser = len(logits) // pictures, finite(logits.log_normaliser())
+        values, shift = _less_said(logits, rows, said), normaliser
         if self._options.repetition_penalty != 1.0:
-            values, shift = living.penalised(values - normaliser, self.tokens), np.zeros_like(normaliser)
+            values = HostRows(living.penalised(values.to_host() - normaliser, self.tokens))
+            shift = np.zeros_like(normaliser)
         # One more than wanted: a forbidden [SEP] may be among them.
-        ids = top_k(values, min(wanted + 1, vocabulary))
-        gains = pick(values, ids) - shift
-        own = np.minimum(pick(flat, ids) - normaliser, 0)  # rounding may leave a little above
+        ids = values.top_k(wanted + 1)
+        gains = values.pick(ids) - shift
+        own = np.minimum(logits.pick(ids) - normaliser, 0)  # rounding may leave a little above
         forbidden = np.repeat(living.sep_forbidden(self.tokens.shape[2]), rows)[:, None]
         gains[forbidden & (ids == self._sep)] = -np.inf
 
@@ -173,12 +182,12 @@ class _Group:
             del self.closed[index][beams:]
 
 
-def _less_said(flat: Floats, rows: int, said: list[_Said]) -> Floats:
-    """Logits [pictures * rows, vocabulary] less the costs of what other groups said."""
+def _less_said(logits: LogitRows, rows: int, said: list[_Said]) -> LogitRows:
+    """Logits of pictures * rows less the costs of what other groups said."""
     if not any(each.costs.any() for each in said):
-        return flat
+        return logits
     tokens, costs = (np.concatenate(arrays, axis=1) for arrays in ([s.tokens for s in said], [s.costs for s in said]))
-    values, picture = flat.copy(), np.arange(len(tokens))[:, None, None]
-    places = (picture * rows + np.arange(rows)[:, None]) * flat.shape[1] + tokens[:, None, :]  # [pictures, rows, said]
+    values, picture = logits.to_host().copy(), np.arange(len(tokens))[:, None, None]
+    places = (picture * rows + np.arange(rows)[:, None]) * values.shape[1] + tokens[:, None, :]  # pictures, rows, said
     np.subtract.at(values.reshape(-1), places, np.broadcast_to(costs[:, None, :], places.shape))
-    return values
+    return HostRows(values)

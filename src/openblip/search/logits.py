@@ -1,4 +1,5 @@
-"""Rows of logits: the largest few, what they sum to, penalties. Knows arrays alone."""
+"""Rows of logits: the largest few, what they sum to, penalties. Knows arrays, and that an engine may keep its own on a
+device."""
 
 from __future__ import annotations
 
@@ -8,8 +9,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openblip.engine import Floats, Ints
+from openblip.engine import Floats, Ints, LogitRows, Logits
 from openblip.errors import ModelError
+
+
+def rows_of(logits: Logits) -> LogitRows:
+    """What an engine returned, a row a text: [pictures * beams, vocabulary]."""
+    if isinstance(logits, np.ndarray):
+        return HostRows(np.ascontiguousarray(logits.reshape(-1, logits.shape[-1]), dtype=np.float32))
+    return logits
+
+
+class HostRows:
+    """Rows [rows, vocabulary] in memory; see `engine.LogitRows`."""
+
+    def __init__(self, values: Floats) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def top_k(self, k: int) -> Ints:
+        """[rows, k], equals in the order of their ids."""
+        return top_k(self._values, min(k, self._values.shape[1]))
+
+    def pick(self, ids: Ints) -> Floats:
+        """ids: [rows, k]."""
+        return pick(self._values, ids)
+
+    def log_normaliser(self) -> Floats:
+        """[rows, 1]."""
+        return log_normaliser(self._values)
+
+    def to_host(self) -> Floats:
+        """[rows, vocabulary], not a copy."""
+        return self._values
 
 
 def top_k(values: Floats, k: int) -> Ints:
@@ -18,6 +52,9 @@ def top_k(values: Floats, k: int) -> Ints:
     The maxima of about sqrt(size * k) interleaved blocks tell which k blocks can hold the winners; only those are
     looked into. For 96 rows of 6,000 this is some ten times faster than a partition of the whole rows.
     """
+    if k == 1:
+        largest: Ints = values.argmax(axis=1)[:, None]
+        return largest
     rows, size = values.shape
     side = max(1, isqrt(size // k))
     stride = size // side
@@ -46,6 +83,11 @@ def log_normaliser(logits: Floats) -> Floats:
     powers = logits - peak
     np.exp(powers, out=powers)
     normaliser: Floats = peak + np.log(powers.sum(axis=1, keepdims=True))
+    return finite(normaliser)
+
+
+def finite(normaliser: Floats) -> Floats:
+    """The same. Raises ModelError where the logits behind it are not finite."""
     if not np.isfinite(normaliser).all():
         raise ModelError("the model returned logits that are not finite: load it with precision='f32'")
     return normaliser

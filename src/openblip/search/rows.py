@@ -9,12 +9,13 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from openblip.engine import Decode, Floats, Ints
-from openblip.search.logits import log_normaliser, pick, top_k
-from openblip.search.texts import Hypothesis, Prompts
+from openblip.engine import Decode, Floats, Ints, LogitRows, Logits
+from openblip.search.logits import HostRows, finite, log_normaliser, pick, rows_of, top_k
+from openblip.search.texts import Bools, Hypothesis, Prompts
 from openblip.types import GenerateOptions
 
-Choose = Callable[[Floats, Ints, int], Ints]
+Choose = Callable[[LogitRows, Bools, Ints, int], Ints]
+"""Given logits, to which rows [SEP] is forbidden, the living pictures and the step: a token a row."""
 
 _NUCLEUS_LOOKS = (64, 512)  # most nuclei of a caption model fit the first look; what fits neither sorts its whole row
 
@@ -31,7 +32,7 @@ class Step:
 
 def row_search(
     decode: Decode,
-    first: Floats,
+    first: Logits,
     prompts: Ints,
     lengths: Ints,
     options: GenerateOptions,
@@ -54,7 +55,7 @@ def row_search(
 
 def row_steps(
     decode: Decode,
-    first: Floats,
+    first: Logits,
     prompts: Ints,
     lengths: Ints,
     options: GenerateOptions,
@@ -63,18 +64,19 @@ def row_steps(
 ) -> Iterator[Step]:
     """The search step by step; the engine runs when the next step is asked for."""
     rows, alive, living = options.rows, np.arange(len(lengths)), Prompts(prompts, lengths, options)
-    choose: Choose = _NucleusChoice(options, seeds) if options.sample else _greedy_choice
+    choose: Choose = _NucleusChoice(options, seeds, sep) if options.sample else _GreedyChoice(sep)
     tokens = np.zeros((len(alive), rows, 0), np.int64)
-    logits = np.repeat(first[:, None, :], rows, axis=1)
+    logits = rows_of(first)
+    if rows > 1:
+        logits = HostRows(np.repeat(logits.to_host(), rows, axis=0))
     for generated in count(1):
-        flat = np.ascontiguousarray(logits.reshape(len(alive) * rows, -1), dtype=np.float32)
-        values = living.penalised(flat, tokens)
+        values = logits
+        if options.repetition_penalty != 1.0:
+            values = HostRows(living.penalised(logits.to_host(), tokens))
         forbidden = np.repeat(living.sep_forbidden(generated - 1), rows)
-        if forbidden.any():
-            values = values.copy() if values is flat else values
-            values[forbidden, sep] = -np.inf
-        chosen = choose(values, alive, generated - 1)[:, None]
-        own = np.minimum(pick(flat, chosen) - log_normaliser(flat), 0)  # rounding may leave a little above
+        chosen = choose(values, forbidden, alive, generated - 1)[:, None]
+        own = logits.pick(chosen) - finite(logits.log_normaliser())
+        own = np.minimum(own, 0)  # rounding may leave a little above
         tokens = np.concatenate([tokens, chosen.reshape(-1, rows, 1)], axis=2)
         yield Step(alive, tokens[:, :, -1], own.reshape(-1, rows))
 
@@ -86,7 +88,7 @@ def row_steps(
             living.keep(stay)
             alive, tokens = alive[stay], tokens[stay]
         parents = np.broadcast_to(np.arange(rows), (len(alive), rows)).copy()
-        logits = decode.step(np.ascontiguousarray(tokens[:, :, -1]), parents)
+        logits = rows_of(decode.step(np.ascontiguousarray(tokens[:, :, -1]), parents))
 
 
 def _cut(tokens: Ints, own: Floats, sep: int) -> Hypothesis:
@@ -97,15 +99,23 @@ def _cut(tokens: Ints, own: Floats, sep: int) -> Hypothesis:
     return Hypothesis(tuple(tokens[:length].tolist()), probabilities, float(sum(probabilities)))
 
 
-def _greedy_choice(values: Floats, alive: Ints, step: int) -> Ints:
-    return np.asarray(values.argmax(axis=1), np.int64)
+class _GreedyChoice:
+    """Takes the likeliest token, the next one where that is a forbidden [SEP]."""
+
+    def __init__(self, sep: int) -> None:
+        self._sep = sep
+
+    def __call__(self, logits: LogitRows, forbidden: Bools, alive: Ints, step: int) -> Ints:
+        """Returns [pictures * rows]."""
+        best = logits.top_k(2 if forbidden.any() else 1)
+        return np.where(forbidden & (best[:, 0] == self._sep), best[:, -1], best[:, 0])
 
 
 class _NucleusChoice:
     """Draws from the smallest set of tokens that reaches top_p. Every picture and return has its own random numbers."""
 
-    def __init__(self, options: GenerateOptions, seeds: Sequence[int]) -> None:
-        self._options = options
+    def __init__(self, options: GenerateOptions, seeds: Sequence[int], sep: int) -> None:
+        self._options, self._sep = options, sep
         places = range(options.num_return)
         # [pictures, returns, steps], drawn at once: which number a step uses depends on nothing but the seeds.
         self._uniforms = np.array(
@@ -115,9 +125,10 @@ class _NucleusChoice:
             ]
         )
 
-    def __call__(self, values: Floats, alive: Ints, step: int) -> Ints:
-        """values: [pictures * returns, vocabulary], -inf where a token is forbidden. Returns [pictures * returns]."""
-        scaled = values / np.float32(self._options.temperature)
+    def __call__(self, logits: LogitRows, forbidden: Bools, alive: Ints, step: int) -> Ints:
+        """Returns [pictures * returns]."""
+        scaled = logits.to_host() / np.float32(self._options.temperature)
+        scaled[forbidden, self._sep] = -np.inf
         scaled -= log_normaliser(scaled)
         uniforms = self._uniforms[alive, :, step].reshape(-1)
         chosen = np.zeros(len(scaled), np.int64)

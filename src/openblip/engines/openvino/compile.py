@@ -28,8 +28,8 @@ from openblip.engines.openvino.processor import (
     check_instruction_limit,
     has_bfloat16,
     instruction_limit,
-    may_round_activations,
     physical_cores,
+    rounds_activations,
 )
 from openblip.errors import OptionError
 
@@ -64,7 +64,7 @@ class Compiler:
             # Activations that meet 8-bit weights are rounded to 8 bits as they come, each group of a row by its own
             # scale: no calibration, twice the speed of bf16, and next to no error more than the weights' own.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": (
-                _QUANTIZATION_GROUP if precision == "int8" and may_round_activations() else 0
+                _QUANTIZATION_GROUP if precision == "int8" and rounds_activations() else 0
             ),
         }
         self._cache, self._key = cache, key

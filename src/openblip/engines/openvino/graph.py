@@ -25,7 +25,7 @@ import openvino as ov
 import openvino.opset16 as op
 from numpy.typing import NDArray
 
-from openblip.config import ModelConfig, mobilenet_v2_layers
+from openblip.config import ModelConfig, TextConfig, mobilenet_v2_layers
 
 Value = Any  # an OpenVINO node or one of its outputs; the operators carry no types
 
@@ -85,7 +85,7 @@ class Graphs:
         return self._decoder("answer", "answer_lm")
 
     def _decoder(self, prefix: str, head: str) -> ov.Model:
-        text = self._config.text
+        text = self._text(prefix)
         heads, head_width = text.heads, text.width // text.heads
         tokens, positions, read = (op.parameter([-1, -1], np.int32) for _ in range(3))
         mask = op.parameter([-1, 1, -1, -1], np.float32)
@@ -159,12 +159,16 @@ class Graphs:
     def _keys_values_of(self, states: Value, prefix: str) -> list[Value]:
         """What the cross-attentions of a text stack read of states [P, T, width]: keys [P, H, D, T] and values
         [P, H, T, D] of every layer."""
-        text, outputs = self._config.text, []
+        text, outputs = self._text(prefix), []
         for index in range(text.layers):
             joint = self._linear(states, f"{prefix}.blocks.{index}.cross_attention.key_value")
             key, value = self._split_heads(joint, 2, text.heads, text.width // text.heads)
             outputs += [self._to_border(op.transpose(key, _ints(0, 1, 3, 2))), self._to_border(value)]
         return outputs
+
+    def _text(self, prefix: str) -> TextConfig:
+        """Sizes of a text stack, "text" or "answer"."""
+        return self._config.answer_text if prefix == "answer" else self._config.text
 
     # -------------------------------------------------------------------------------------------------- image pieces
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import openvino as ov
@@ -35,10 +36,11 @@ def has_bfloat16() -> bool:
     return listed and instruction_limit() not in _WITHOUT_BFLOAT16
 
 
-def may_round_activations() -> bool:
-    """Whether OpenVINO may be asked to round activations to 8 bits, which it does where the processor has products for
-    them. It knows the processor; it does not know what the process is held to."""
-    return instruction_limit() not in _WITHOUT_ROUNDING
+def rounds_activations() -> bool:
+    """Whether OpenVINO rounds activations to 8 bits as they come: where the processor has products for them (VNNI), or
+    it is not known. Where it does not, it unpacks 8-bit weights in each product."""
+    has_products = not _flags() or bool({"avx512_vnni", "avx_vnni"} & _flags())
+    return has_products and instruction_limit() not in _WITHOUT_ROUNDING
 
 
 def checked_threads(threads: int | None) -> int:
@@ -60,6 +62,16 @@ def physical_cores() -> int:
     if quota.isdigit() and period.isdigit():
         return max(1, min(len(siblings), -(-int(quota) // int(period))))
     return len(siblings)
+
+
+@cache
+def _flags() -> frozenset[str]:
+    """What an x86 processor can do, as Linux tells; elsewhere nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
 
 
 def _line_of(path: str) -> str:

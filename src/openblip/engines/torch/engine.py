@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openblip.config import ModelConfig, Task
-from openblip.engine import Floats, ImageStates, Ints, QuestionStates
+from openblip.engine import Floats, ImageStates, Ints, Logits, QuestionStates
 from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
 from openblip.engines.torch.model import (
     BlipModel,
@@ -31,7 +31,7 @@ from openblip.engines.torch.model import (
 from openblip.engines.tree import Fed, TokenTree
 from openblip.errors import ModelError, OptionError
 
-_TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+_TYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 _SLOT_BLOCK = 64
 
 
@@ -83,6 +83,32 @@ class _Stack:
         return F.linear(self.head.norm(F.gelu(self.head.dense(hidden))).float(), self.table, self.bias)
 
 
+class TorchRows:
+    """Logits [rows, vocabulary] on the device; see `engine.LogitRows`. Equals may come in any order."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def top_k(self, k: int) -> Ints:
+        """[rows, k], at most the vocabulary."""
+        return _on_host(self._values.topk(min(k, self._values.shape[1]), dim=1).indices)
+
+    def pick(self, ids: Ints) -> Floats:
+        """ids: [rows, k]."""
+        return _on_host(self._values.gather(1, torch.from_numpy(np.array(ids)).to(self._values.device)))
+
+    def log_normaliser(self) -> Floats:
+        """[rows, 1]."""
+        return _on_host(self._values.logsumexp(dim=1, keepdim=True))
+
+    def to_host(self) -> Floats:
+        """[rows, vocabulary]."""
+        return _on_host(self._values)
+
+
 class TorchDecode:
     """One running decode; see `engine.Decode`. P: pictures, or questions. The cache is a pair [P, H, slots, D] a text
     layer."""
@@ -95,14 +121,14 @@ class TorchDecode:
         self._used = 0
 
     @torch.inference_mode()
-    def feed_prompts(self, lengths: Ints) -> Floats:
-        """Returns the logits after each prompt, [P, V]."""
+    def feed_prompts(self, lengths: Ints) -> Logits:
+        """Returns the logits after each prompt, a row a picture."""
         hidden = self._run(self._tree.prompt())
         return self._logits(hidden[self._to_device(np.arange(len(lengths))), self._to_device(lengths - 1)])
 
     @torch.inference_mode()
-    def step(self, tokens: Ints, parents: Ints) -> Floats:
-        """tokens, parents: [live pictures, beams]. Returns logits [live pictures, beams, V]."""
+    def step(self, tokens: Ints, parents: Ints) -> Logits:
+        """tokens, parents: [live pictures, beams]. Returns logits of as many rows."""
         hidden = self._run(self._tree.step(tokens, parents))
         return self._logits(hidden[self._to_device(self._tree.live)])
 
@@ -137,9 +163,9 @@ class TorchDecode:
     def _to_device(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self._engine.device)
 
-    def _logits(self, hidden: Tensor) -> Floats:
-        logits: Floats = self._stack.logits(hidden).cpu().numpy()
-        return logits
+    def _logits(self, hidden: Tensor) -> Logits:
+        logits = self._stack.logits(hidden)
+        return TorchRows(logits.flatten(0, -2)) if self._engine.keeps_logits else _on_host(logits)
 
     def _make_room(self, slots: int) -> None:
         held = self._cache[0][0].shape[2]
@@ -151,8 +177,8 @@ class TorchDecode:
 class TorchEngine:
     """A model on a torch device; see `engine.Engine`.
 
-    precision: "f32" (the default on the CPU) or "bf16" (the default on CUDA where it has it). threads: torch's own
-    setting, for the whole process.
+    precision: "f32" (the default on the CPU), "bf16" (the default on CUDA where it has it) or "f16" (CUDA alone).
+    threads: torch's own setting, for the whole process.
     """
 
     def __init__(
@@ -186,6 +212,12 @@ class TorchEngine:
         engine.device, engine.precision, engine.dtype = next(model.parameters()).device, "f32", torch.float32
         engine.stacks = _stacks(model, dict(model.named_parameters()))
         return engine
+
+    @property
+    def keeps_logits(self) -> bool:
+        """Whether logits stay on the device, which then looks for the best of them: on a GPU. On a CPU numpy finds
+        them sooner."""
+        return self.device.type != "cpu"
 
     @torch.inference_mode()
     def encode_images(self, pixels: Floats) -> TorchImageStates:
@@ -248,8 +280,9 @@ class TorchEngine:
     @torch.inference_mode()
     def decode(
         self, states: ImageStates | QuestionStates, prompts: Ints, lengths: Ints, beams: int, max_length: int
-    ) -> tuple[TorchDecode, Floats]:
-        """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits [P, V]."""
+    ) -> tuple[TorchDecode, Logits]:
+        """prompts: [P, L], starting with [DEC], right-padded. Returns the decode and its first logits, a row a
+        picture."""
         if not isinstance(states, TorchQuestionStates):
             self.config.require("caption")
             states = _own(states)
@@ -280,6 +313,11 @@ def _stacks(model: BlipModel, tensors: Mapping[str, Tensor]) -> dict[Task, _Stac
     return stacks
 
 
+def _on_host(values: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = values.cpu().numpy()
+    return array
+
+
 def _own(images: ImageStates | QuestionStates) -> TorchImageStates:
     if not isinstance(images, TorchImageStates):
         raise ModelError(f"image states of another engine ({type(images).__name__}): encode the pictures with this one")
@@ -302,5 +340,7 @@ def _checked_precision(precision: str | None, device: torch.device) -> str:
     if precision is None:
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "f32"
     if precision not in _TYPES:
-        raise OptionError(f"precision={precision!r} is not for the torch engine: give 'f32' or 'bf16'")
+        raise OptionError(f"precision={precision!r} is not for the torch engine: give 'f32', 'bf16' or 'f16'")
+    if precision == "f16" and device.type == "cpu":
+        raise OptionError("precision='f16' is for CUDA: use 'bf16' or 'f32' on a CPU")
     return precision

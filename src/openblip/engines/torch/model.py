@@ -163,10 +163,17 @@ class TextBlock(nn.Module):
         self.mlp = Mlp(config.width, config.mlp_width, eps)
         self.residual = Residual(dropout, drop_path)
 
-    def forward(self, x: Tensor, mode: Mode, mask: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """x: [rows, tokens, width]; mask: as in SelfAttention; keys_values: of the pictures, to be looked at."""
+    def forward(
+        self,
+        x: Tensor,
+        mode: Mode,
+        mask: Tensor,
+        keys_values: tuple[Tensor, Tensor] | None = None,
+        looked_at: Tensor | None = None,
+    ) -> Tensor:
+        """x: [rows, tokens, width]; mask: as in SelfAttention; keys_values, looked_at: as in `after_attention`."""
         attention = self.encoder_attention if mode == "encoder" else self.decoder_attention
-        return self.after_attention(x, attention, attention(x, mask), keys_values)
+        return self.after_attention(x, attention, attention(x, mask), keys_values, looked_at)
 
     def after_attention(
         self,
@@ -284,10 +291,18 @@ class TextTransformer(nn.Module):
         """Cross-attention keys and values of every layer for image states [images, tokens, image width]."""
         return [cast(TextBlock, block).cross_attention.keys_values(image) for block in self.blocks]
 
-    def forward(self, tokens: Tensor, lengths: Tensor, mode: Mode, keys_values: KeysValues | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        mode: Mode,
+        keys_values: KeysValues | None = None,
+        looked_at: Tensor | None = None,
+    ) -> Tensor:
         """tokens: [rows, length] right-padded; lengths: [rows]. Returns hidden states [rows, length, width].
 
-        With keys_values the rows must be a multiple of the images, consecutive rows sharing a picture.
+        With keys_values the rows must be a multiple of the images, consecutive rows sharing a picture. looked_at: which
+        of the keys and values may be looked at, as in `attend`; all of them where it is None.
         """
         length = tokens.shape[1]
         steps = torch.arange(length, device=tokens.device)
@@ -296,7 +311,7 @@ class TextTransformer(nn.Module):
             mask = mask & (steps <= steps[:, None])
         x = self.embed(tokens, steps.expand_as(tokens))
         for index, block in enumerate(self.blocks):
-            x = block(x, mode, mask, None if keys_values is None else keys_values[index])
+            x = block(x, mode, mask, None if keys_values is None else keys_values[index], looked_at)
         return x
 
 
@@ -339,7 +354,7 @@ class BlipModel(nn.Module):
         if "caption" in config.tasks:
             self.lm = LanguageModelHead(config.text)
         if "answer" in config.tasks:
-            self.answer = TextTransformer(config.text, ("decoder",), config.text.width, dropout, drop_path)
+            self.answer = TextTransformer(config.answer_text, ("decoder",), config.text.width, dropout, drop_path)
             self.answer_lm = LanguageModelHead(config.text)
         if "embed" in config.tasks:
             self.itc = ContrastiveHead(config.vision.width, config.text.width, config.projection)
