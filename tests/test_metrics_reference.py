@@ -39,6 +39,7 @@ def test_all_that_java_gives() -> None:
 
 
 @java
+@pytest.mark.slow  # the tables of METEOR take long to load, here twice
 def test_meteor_equals_that_of_the_wrapper() -> None:
     """The package's own wrapper talks to one Java process line by line; ours hands it all lines at once."""
     from pycocoevalcap.meteor.meteor import Meteor
@@ -74,16 +75,33 @@ def test_without_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.scores["BLEU-1"], own.bleu1, atol=1e-9)
 
 
-@pytest.mark.parametrize(("program", "reason"), [("exit 3", "Java ended with 3"), ("echo nonsense", "METEOR gave")])
-def test_a_java_that_does_not_work(program: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fake = tmp_path / "java"
-    fake.write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+def fake_java(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "java").write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
+    (folder / "java").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_a_java_that_ends_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_java(tmp_path, "echo 'too old' >&2; exit 3", monkeypatch)
     found = reference_scores(HYPOTHESES, REFERENCES)
     assert found.tokens == "openblip"
-    assert reason in found.left_out["METEOR"]
-    assert "words of openblip" in found.left_out["PTB tokenizer"]
+    assert found.left_out["METEOR"] == "Java ended with 3: too old"
+    assert found.left_out["PTB tokenizer"] == "Java ended with 3: too old: the words of openblip are compared"
+
+
+def test_a_java_that_says_something_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_java(tmp_path, "while read line; do for place in 1 2 3 4 5; do echo nonsense; done; done", monkeypatch)
+    assert reference_scores(HYPOTHESES, REFERENCES).left_out["METEOR"].startswith("METEOR gave 'nonsense'")
+    fake_java(tmp_path, "echo one line", monkeypatch)
+    assert "gave 2 lines for 12 texts" in reference_scores(HYPOTHESES, REFERENCES).left_out["PTB tokenizer"]
+
+
+def test_a_java_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_java(tmp_path, "while true; do :; done", monkeypatch)
+    monkeypatch.setattr(reference, "_JAVA_SECONDS", 0.5)
+    found = reference_scores(HYPOTHESES, REFERENCES)
+    assert "timed out" in found.left_out["PTB tokenizer"]
+    assert "Java ended with -9" in found.left_out["METEOR"]
 
 
 @java
@@ -96,11 +114,12 @@ def test_spice_without_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(get_stanford_models, "urlretrieve", refused)
     monkeypatch.setattr(reference, "_SPICE_MODEL", "not-there.jar")
+    monkeypatch.setattr(reference, "_meteor", lambda *arguments: 0.25)  # its tables take long to load
     assert "--spice" in reference_scores(HYPOTHESES, REFERENCES).left_out["SPICE"]
     monkeypatch.setattr(get_stanford_models, "JAR", "not-there")
     found = reference_scores(HYPOTHESES, REFERENCES, fetch_spice=True)
     assert "the network is closed" in found.left_out["SPICE"]
-    assert "METEOR" in found.scores
+    assert found.scores["METEOR"] == 0.25
 
 
 def test_without_the_package() -> None:

@@ -37,7 +37,7 @@ _WORD = re.compile(
 _BRACKETS = str.maketrans(
     {"(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- ", "\u2019": "'"}
 )
-_DROPPED = frozenset("'\"`.?!,:;-\u2013\u2014\u2018\u201c\u201d\u2026")
+_DROPPED = frozenset("'\"`.?!,:;-\u2013\u2014\u2018\u201c\u201d\u2026\u00ab\u00bb")
 
 Ngrams = Counter[tuple[str, ...]]
 

@@ -13,7 +13,8 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -124,15 +125,17 @@ def _python_scores(words: Texts, truths: Texts) -> dict[str, float]:
 
 
 def _meteor(folder: Path, words: Texts, truths: Texts) -> float:
-    """METEOR 1.5 in the mode that coco-caption uses: a line of statistics for each image, then one of all together."""
-    folder, command = folder / "meteor", ["-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"]
-    lines = [" ||| ".join(["SCORE", *truths[image], caption.replace("|||", "")]) for image, [caption] in words.items()]
-    statistics = _java(folder, command, "".join(f"{line}\n" for line in lines)).split("\n")[: len(lines)]
-    found = _java(folder, command, f"EVAL ||| {' ||| '.join(statistics)}\n").split()
+    """METEOR 1.5 in the mode that coco-caption uses: a line of statistics for each image, then one figure of all
+    together. One process for both, since its tables take seconds to load."""
+    command = ["-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"]
+    with _talk(folder / "meteor", command) as ask:
+        rows = [" ||| ".join(["SCORE", *truths[image], caption]) for image, [caption] in words.items()]
+        statistics = [ask(row, 1)[0] for row in rows]
+        found = ask(" ||| ".join(["EVAL", *statistics]), len(rows) + 1)[-1]
     try:
-        return float(found[len(lines)])
-    except (IndexError, ValueError) as error:
-        raise _CannotRunError(f"METEOR gave {len(found)} figures for {len(lines)} images") from error
+        return float(found)
+    except ValueError as error:
+        raise _CannotRunError(f"METEOR gave {found!r} where a figure should be") from error
 
 
 def _spice(folder: Path, hypotheses: Sequence[str], references: Sequence[Sequence[str]], fetch: bool) -> float:
@@ -171,13 +174,10 @@ def _fetch_spice_models() -> None:
 
 def _java(folder: Path, arguments: Sequence[str], text: str) -> str:
     """What a Java program, started in its folder, answers to a text."""
-    java = shutil.which("java")
-    if java is None:
-        raise _CannotRunError(_NO_JAVA)
     try:
         done = subprocess.run(
-            [java, "-Dfile.encoding=UTF-8", *arguments], cwd=folder, input=text, capture_output=True, check=True,
-            timeout=_JAVA_SECONDS, encoding="utf-8",
+            _java_command(arguments), cwd=folder, input=text, capture_output=True, check=True, timeout=_JAVA_SECONDS,
+            encoding="utf-8",
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
         said = " ".join(str(error.stderr).split())[-200:]
@@ -185,3 +185,48 @@ def _java(folder: Path, arguments: Sequence[str], text: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _CannotRunError(f"Java did not run: {error}") from error
     return done.stdout
+
+
+@contextlib.contextmanager
+def _talk(folder: Path, arguments: Sequence[str]) -> Iterator[Callable[[str, int], list[str]]]:
+    """A Java program that answers line by line: called with a line and how many lines come back."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:
+        try:
+            process = subprocess.Popen(
+                _java_command(arguments), cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints,
+                encoding="utf-8",
+            )  # fmt: skip
+        except OSError as error:
+            raise _CannotRunError(f"Java did not run: {error}") from error
+
+        def ask(line: str, answers: int) -> list[str]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(f"{line}\n")
+                process.stdin.flush()
+                lines = [process.stdout.readline() for _ in range(answers)]
+            except OSError:
+                lines = [""]
+            if "" in lines:
+                code = process.wait()
+                complaints.seek(0)
+                raise _CannotRunError(f"Java ended with {code}: {' '.join(complaints.read().split())[-200:]}")
+            return [answer.strip() for answer in lines]
+
+        late = threading.Timer(_JAVA_SECONDS, process.kill)
+        late.start()
+        try:
+            yield ask
+        finally:
+            late.cancel()
+            process.kill()
+            with contextlib.suppress(OSError):  # what was written and not read
+                process.communicate()
+
+
+def _java_command(arguments: Sequence[str]) -> list[str]:
+    java = shutil.which("java")
+    if java is None:
+        raise _CannotRunError(_NO_JAVA)
+    return [java, "-Dfile.encoding=UTF-8", *arguments]
