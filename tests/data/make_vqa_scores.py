@@ -1,6 +1,6 @@
 """Writes vqa_scores.json: what the published evaluation of VQA v2 says about made-up answers.
 
-Needs `pip install --no-deps salesforce-lavis==1.0.2`, which carries the evaluation code that BLIP was measured with.
+Needs `pip install --no-deps salesforce-lavis==1.0.2`, which carries a copy of it.
 """
 
 # ruff: noqa: T201
