@@ -126,7 +126,10 @@ def test_galleries(openblip: Any, shards: list[Path], album: Path) -> None:
     code, lines, errors = openblip("eval caption --no-reference dev-0.tar dev-0.tar --gallery page.html")
     assert (code, lines) == (1, [])
     assert "6 pictures have 3 keys" in errors[0]
-    code, _, errors = openblip("eval caption --no-reference dev-0.tar --output no/such/folder.json")
+    for option in ("--output", "--gallery"):
+        code, lines, errors = openblip("eval caption --no-reference dev-0.tar", option, "no/such/folder")
+        assert (code, lines, len(errors)) == (2, [], 1)
+    code, lines, errors = openblip("eval retrieval --rerank 0 dev-0.tar --output .")
     assert (code, len(errors)) == (2, 1)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,12 +95,13 @@ def eval_caption(
     """
     from openblip.evaluate.captions import evaluate_captions, with_reference
 
-    samples, blip = list(read_samples(data, limit)), load()
+    samples = list(read_samples(data, limit))
+    images, blip = check_files(output, gallery, samples), load()
     with progress_bar() as progress:
         result = evaluate_captions(blip, samples, options, prompt, progress)
     if reference:
         result = with_reference(result, fetch_spice=spice)
-    return give_out(result, as_json, output, gallery, samples)
+    return give_out(result, as_json, output, gallery, images)
 
 
 @evaluation.command(name="vqa")
@@ -135,10 +137,11 @@ def eval_vqa(
     from openblip.metrics.answers import AnswerPrior
 
     asked = list(read_asked(data, questions, limit))
-    known, blip = AnswerPrior(examples(prior)) if prior else None, load()
+    known = AnswerPrior(examples(prior)) if prior else None
+    images, blip = check_files(output, gallery, asked), load()
     with progress_bar() as progress:
         result = evaluate_answers(blip, asked, answers, options, known, progress)
-    return give_out(result, as_json, output, gallery, asked)
+    return give_out(result, as_json, output, gallery, images)
 
 
 @evaluation.command(name="retrieval")
@@ -166,10 +169,11 @@ def eval_retrieval(
     from openblip.evaluate.retrieval import evaluate_retrieval
 
     depths = parse_depths(rerank)
-    samples, blip = list(read_samples(data, limit)), load()
+    samples = list(read_samples(data, limit))
+    images, blip = check_files(output, gallery, samples), load()
     with progress_bar() as progress:
         result = evaluate_retrieval(blip, samples, depths, progress=progress)
-    return give_out(result, as_json, output, gallery, samples)
+    return give_out(result, as_json, output, gallery, images)
 
 
 @evaluation.command(name="compare")
@@ -210,7 +214,9 @@ def eval_agreement(ratings: Path, as_json: bool, output: Path | None, load: Call
     """
     from openblip.evaluate.agreement import evaluate_agreement, read_ratings
 
-    pairs, blip = read_ratings(ratings), load()
+    pairs = read_ratings(ratings)
+    check_files(output)
+    blip = load()
     with progress_bar() as progress:
         result = evaluate_agreement(blip, pairs, progress)
     return give_out(result, as_json, output)
@@ -231,36 +237,42 @@ def parse_depths(text: str) -> list[int]:
         raise OptionError(f"--rerank {text!r} is no number: give one, or several like 0,8,16,32") from error
 
 
-def give_out(
-    result: Evaluation,
-    as_json: bool,
-    output: Path | None = None,
-    gallery: Path | None = None,
-    pictures: Sequence[Sample | Asked] = (),
-) -> int:
-    """Print a table or JSON, and write the files that were asked for: by picture, so each needs a key of its own."""
-    from openblip.evaluate.agreement import AgreementEvaluation
-    from openblip.evaluate.tables import format_json, format_markdown
-
+def check_files(
+    output: Path | None, gallery: Path | None = None, pictures: Sequence[Sample | Asked] = ()
+) -> dict[str, bytes]:
+    """Before the work begins: whether the files that were asked for can be written. Returns the pictures by their keys,
+    of which each needs one of its own there. Raises OptionError or DataError."""
+    for path in (output, gallery):
+        if path is not None and not path.parent.is_dir():
+            raise OptionError(f"cannot write {path}: there is no folder {path.parent}")
     images = {picture.key: picture.image_bytes for picture in pictures}
     if (output or gallery) and len(images) < len(pictures):
         raise DataError(
             f"{len(pictures)} pictures have {len(images)} keys: give each a key of its own, or leave out --output and "
             "--gallery"
         )
+    return images
+
+
+def give_out(
+    result: Evaluation,
+    as_json: bool,
+    output: Path | None = None,
+    gallery: Path | None = None,
+    images: Mapping[str, bytes] = MappingProxyType({}),
+) -> int:
+    """Print a table or JSON, then write the files that were asked for."""
+    from openblip.evaluate.agreement import AgreementEvaluation
+    from openblip.evaluate.tables import format_json, format_markdown
+
+    print_line(format_json(result) if as_json else format_markdown(result))
     if output is not None:
-        write(output, format_json(result, by_image=True))
+        try:
+            output.write_text(f"{format_json(result, by_image=True)}\n", encoding="utf-8")
+        except OSError as error:
+            raise OptionError(f"cannot write {output}: {error.strerror}: name another file") from error
     if gallery is not None and not isinstance(result, AgreementEvaluation):
         from openblip.evaluate.gallery import write_gallery
 
         write_gallery(gallery, result, images)
-    print_line(format_json(result) if as_json else format_markdown(result))
     return 0
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file. Raises OptionError where that cannot be done."""
-    try:
-        path.write_text(f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror}: name another file") from error

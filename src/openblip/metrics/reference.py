@@ -129,7 +129,8 @@ def _meteor(folder: Path, words: Texts, truths: Texts) -> float:
     together. One process for both, since its tables take seconds to load."""
     command = ["-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"]
     with _talk(folder / "meteor", command) as ask:
-        rows = [" ||| ".join(["SCORE", *truths[image], caption]) for image, [caption] in words.items()]
+        texts = ([*truths[image], caption] for image, [caption] in words.items())
+        rows = [" ||| ".join(["SCORE", *(text.replace("|||", " ") for text in group)]) for group in texts]
         statistics = [ask(row, 1)[0] for row in rows]
         found = ask(" ||| ".join(["EVAL", *statistics]), len(rows) + 1)[-1]
     try:
