@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 
-from openblip import evaluate
 from openblip.bulk.shards import Sample, find_shards, read_shards
 from openblip.engine import Engine, Floats, Ints
 from openblip.engines.openvino.engine import OpenVinoEngine
@@ -29,22 +25,17 @@ from openblip.evaluate import (
     format_json,
     format_markdown,
     reranked,
+    retrieval,
+    retrieval_scores,
 )
 from openblip.image import load_image, preprocess_batch
 from openblip.pipeline import Blip
 from openblip.text import Tokenizer
 from openblip.types import GenerateOptions
+from shard_files import photo, write_shard
 from tiny import random_tensors, tiny_config, write_vocabulary
 
 WORDS = "dog cat man woman child boy girl bird horse car bus train street field grass water".split()
-
-
-def photo(seed: int) -> bytes:
-    """A JPEG of coarse random patches, so that pictures differ in what an encoder sees."""
-    patches = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(patches).resize((40, 32), Image.Resampling.BICUBIC).save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def make_samples(images: int, captions_each: int = 2) -> list[Sample]:
@@ -125,9 +116,37 @@ def test_reranking_by_a_head_that_knows(images: int, captions_each: int, rerank:
     assert result.itm is not None
     assert result.itm.image_to_text_r1 == pytest.approx(expected_by_image)
     assert result.itm.text_to_image_r1 == pytest.approx(expected_by_text)
-    assert result.itc == evaluate.retrieval_scores(similarity, owners)
+    assert result.itc == retrieval_scores(similarity, owners)
     assert engine.encoded == images
     assert engine.pairs == result.pairs <= similarity.size
+
+
+@given(st.integers(2, 8), st.integers(1, 3), st.lists(st.integers(0, 12), min_size=1, max_size=4), st.integers(0, 99))
+def test_a_curve_is_what_each_depth_gives_alone(images: int, captions_each: int, depths: list[int], seed: int) -> None:
+    blip, samples, engine = oracle_blip(images, captions_each, seed)
+    result = evaluate_retrieval(blip, samples, depths)
+    assert [point.rerank for point in result.curve] == sorted(set(depths))
+    assert (result.rerank, result.pairs) == (max(depths), engine.pairs)
+    for point in result.curve:
+        blip, samples, engine = oracle_blip(images, captions_each, seed)
+        alone = evaluate_retrieval(blip, samples, point.rerank)
+        assert point.scores == (alone.itm or alone.itc)
+        assert point.pairs == alone.pairs
+    assert result.itm == (result.curve[-1].scores if max(depths) else None)
+
+
+def test_ranks_of_each_picture() -> None:
+    blip, samples, engine = oracle_blip(6, 2, 4)
+    result = evaluate_retrieval(blip, samples, rerank=0)
+    assert [image.key for image in result.images] == [sample.key for sample in samples]
+    assert np.mean([image.rank == 1 for image in result.images]) == pytest.approx(result.itc.image_to_text_r1)
+    ranks = [rank for image in result.images for rank in image.caption_ranks]
+    assert np.mean([rank <= 5 for rank in ranks]) == pytest.approx(result.itc.text_to_image_r5)
+    for image, scores in zip(result.images, engine.similarity, strict=True):
+        assert image.first == str(scores.argmax())
+    rows = json.loads(format_json(result, by_image=True))["images"]
+    assert rows[3]["rank"] == result.images[3].rank
+    assert "images" not in json.loads(format_json(result))
 
 
 def test_without_reranking_nothing_is_matched() -> None:
@@ -139,7 +158,7 @@ def test_without_reranking_nothing_is_matched() -> None:
 def test_states_that_would_not_fit_are_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     blip, samples, engine = oracle_blip(7, 2, 0)
     kept = evaluate_retrieval(blip, samples, rerank=3, batch_size=3)
-    monkeypatch.setattr(evaluate, "MAX_STATE_BYTES", 0)
+    monkeypatch.setattr(retrieval, "MAX_STATE_BYTES", 0)
     blip, samples, engine = oracle_blip(7, 2, 0)
     again = evaluate_retrieval(blip, samples, rerank=3, batch_size=3)
     assert engine.encoded == 14
@@ -147,7 +166,7 @@ def test_states_that_would_not_fit_are_encoded_again(monkeypatch: pytest.MonkeyP
 
 
 def test_pairs_are_matched_in_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "TEXTS_A_TURN", 4)
+    monkeypatch.setattr(retrieval, "TEXTS_A_TURN", 4)
     blip, samples, engine = oracle_blip(16, 2, 0)
     result = evaluate_retrieval(blip, samples, rerank=32, batch_size=8)
     assert result.pairs == 16 * 32
@@ -181,7 +200,7 @@ def test_the_real_engine_gives_each_pair_its_own_score(tiny_engine: Engine, tiny
     wanted = np.random.default_rng(0).random((7, 21)) < 0.4
     batches = [samples[:3], samples[3:6], samples[6:]]
     states = [tiny_engine.encode_images(_pixels(tiny_engine, batch)) for batch in batches]
-    logits = evaluate._match(tiny_engine, states, tokens, wanted, None)
+    logits = retrieval._match(tiny_engine, states, tokens, wanted, None)
     assert np.ptp(logits[wanted]) > 0.1
     for image, text in np.argwhere(wanted)[::5]:
         alone = tiny_engine.encode_images(_pixels(tiny_engine, [samples[image]]))
@@ -218,8 +237,8 @@ def test_a_picture_that_cannot_be_read_is_named(tiny_blip: Blip) -> None:
         evaluate_retrieval(tiny_blip, [*make_samples(2), Sample("bad-one", b"no picture", ("a dog",), {})])
 
 
-@pytest.mark.parametrize("options", [{"rerank": -1}, {"batch_size": 0}])
-def test_options_out_of_range(options: dict[str, int]) -> None:
+@pytest.mark.parametrize("options", [{"rerank": -1}, {"rerank": [4, -1]}, {"rerank": []}, {"batch_size": 0}])
+def test_options_out_of_range(options: dict[str, Any]) -> None:
     blip, samples, _ = oracle_blip(2, 1, 0)
     with pytest.raises(OptionError, match="out of range"):
         evaluate_retrieval(blip, samples, **options)
@@ -234,6 +253,10 @@ def test_a_retrieval_result_is_json_and_a_table() -> None:
     table = format_markdown(result)
     assert "oracle: 6 images, 12 texts, 72 pairs matched" in table
     assert "| ITC + ITM of the best 12 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |" in table
+    curve = format_markdown(evaluate_retrieval(blip, samples, rerank=[0, 3, 12]))
+    assert [line.split(" |")[0] for line in curve.splitlines()[4:]] == [
+        "| ITC", "| ITC + ITM of the best 3", "| ITC + ITM of the best 12",
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -279,13 +302,8 @@ def test_a_caption_result_is_json_and_a_table(tiny_blip: Blip) -> None:
 
 def test_shards_on_disk_and_samples_in_memory_score_the_same(tiny_blip: Blip, tmp_path: Path) -> None:
     samples = make_samples(4)
-    with tarfile.open(tmp_path / "dev-0000.tar", "w") as archive:
-        for sample in samples:
-            content = json.dumps({"captions": sample.captions}).encode()
-            for suffix, data in (("jpg", sample.image_bytes), ("json", content)):
-                member = tarfile.TarInfo(f"{sample.key}.{suffix}")
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
+    rows = ((sample.key, sample.image_bytes, {"captions": sample.captions}) for sample in samples)
+    write_shard(tmp_path / "dev-0000.tar", rows)
     from_disk = evaluate_retrieval(tiny_blip, read_shards(find_shards(tmp_path)), rerank=3)
     in_memory = evaluate_retrieval(tiny_blip, samples, rerank=3)
     assert (from_disk.itc, from_disk.itm, from_disk.pairs) == (in_memory.itc, in_memory.itm, in_memory.pairs)

@@ -12,7 +12,7 @@ import click
 from openblip.errors import OpenBlipError
 
 if TYPE_CHECKING:
-    from openblip.evaluate import Progress
+    from openblip.evaluate.progress import Progress
 
 _MANY = 20  # photos, from which on a progress bar helps
 

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import click
 
 from openblip.cli.captions import caption
-from openblip.cli.data import evaluation, train
+from openblip.cli.data import train
+from openblip.cli.evaluation import evaluation
 from openblip.cli.models import convert, models, pull, verify
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
 from openblip.cli.photos import analyze, answer, embed, match

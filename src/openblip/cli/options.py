@@ -53,7 +53,7 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 def run_options(precision: str | None = None) -> Callable[[Command], Command]:
     """The options that say how a model runs. precision: the default, where it is not left to the engine."""
     default = precision or "bf16 where the processor has it, else f32"
-    return _with_all(
+    return with_all(
         click.option(
             "--engine",
             type=click.Choice(["openvino", "torch"]),
@@ -122,7 +122,7 @@ def search_options(
                 chosen["num_beams"] = 1 if chosen["sample"] or given.get("stream") else _enough_beams(chosen)
             return command(*arguments, options=replace(defaults, **chosen), **given)
 
-        return _with_all(*(_search_option(field, fields, defaults) for field in fields))(with_search)  # type: ignore[return-value]
+        return with_all(*(_search_option(field, fields, defaults) for field in fields))(with_search)  # type: ignore[return-value]
 
     return decorate
 
@@ -155,7 +155,7 @@ def answer_options(command: Callable[..., int]) -> Callable[..., int]:
         allowed = [*answer, *(_read_answers(answers) if answers else ())]
         return command(*arguments, answers=list(dict.fromkeys(allowed)) or None, **options)
 
-    return _with_all(
+    return with_all(
         click.option("--answer", multiple=True, help="One of the answers to choose from; repeat it for each."),
         click.option(
             "--answers", type=click.File("rb"), help="A file of answers to choose from: one a line, or a .json list."
@@ -185,7 +185,7 @@ def find_photos(arguments: Sequence[str], prompt: str = "") -> Iterable[Prompted
     return found if "-" in arguments else list(found)
 
 
-def _with_all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def with_all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """All these options, in this order."""
 
     def decorate(command: Command) -> Command:

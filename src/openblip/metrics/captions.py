@@ -1,7 +1,7 @@
-"""Caption scores and retrieval recalls: plain functions of strings and arrays, usable from a training loop.
+"""Caption scores: plain functions of strings, usable from a training loop.
 
-The caption scores follow the coco-caption scorers, constants and quirks included, so that figures compare with
-published ones; docs/evaluation.md says how closely. Knows no model, no file and no framework.
+They follow the coco-caption scorers, constants and quirks included, so that figures compare with published ones;
+docs/evaluation.md says how closely. Knows no model, no file and no framework.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ _WORD = re.compile(
 _BRACKETS = str.maketrans(
     {"(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- ", "\u2019": "'"}
 )
-_DROPPED = frozenset("'\"`.?!,:;-\u2013\u2014\u2018\u201c\u201d\u2026")
+_DROPPED = frozenset("'\"`.?!,:;-\u2013\u2014\u2018\u201c\u201d\u2026\u00ab\u00bb")
 
 Ngrams = Counter[tuple[str, ...]]
-Floating = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +72,6 @@ class CaptionScores:
         return values
 
 
-@dataclass(frozen=True, slots=True)
-class RetrievalScores:
-    """Recalls in [0, 1]: the share of queries whose own counterpart is among the best 1, 5 or 10.
-
-    image_to_text: the query is a picture and any of its captions counts. text_to_image: the query is a caption.
-    """
-
-    image_to_text_r1: float
-    image_to_text_r5: float
-    image_to_text_r10: float
-    text_to_image_r1: float
-    text_to_image_r5: float
-    text_to_image_r10: float
-    images: int
-    texts: int
-
-    @property
-    def mean(self) -> float:
-        """The mean of the six recalls, by which ALBEF and BLIP choose a checkpoint."""
-        image_to_text = self.image_to_text_r1 + self.image_to_text_r5 + self.image_to_text_r10
-        return (image_to_text + self.text_to_image_r1 + self.text_to_image_r5 + self.text_to_image_r10) / 6
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return {**asdict(self), "mean": self.mean}
-
-
 def caption_tokens(text: str) -> list[str]:
     """Lower-cased words without punctuation, as coco-caption's Penn Treebank tokeniser (Java) gives them.
 
@@ -115,7 +87,7 @@ def caption_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]
 
     CIDEr weighs words by how many of these images mention them: on one image it is 0, on few it means little.
     """
-    _check_captions(hypotheses, references)
+    check_captions(hypotheses, references)
     captions = [caption_tokens(hypothesis) for hypothesis in hypotheses]
     truths = [[caption_tokens(reference) for reference in group] for group in references]
     cider = cider_by_image(captions, truths)
@@ -163,38 +135,6 @@ def bleu_scores(
     ratio = (length + _BLEU_TINY) / (reference_length + _BLEU_SMALL)
     scores = np.exp(np.cumsum(logs) / np.arange(1, MAX_NGRAM + 1) + min(0.0, 1.0 - 1.0 / ratio))
     return float(scores[0]), float(scores[1]), float(scores[2]), float(scores[3])
-
-
-def retrieval_scores(
-    similarity: Floating,
-    image_of_text: Sequence[int] | NDArray[np.integer[Any]],
-    text_to_image: Floating | None = None,
-) -> RetrievalScores:
-    """Recalls of a similarity matrix [images, texts]; image_of_text: [texts], the picture each text describes.
-
-    text_to_image: [images, texts], the scores for the queries by text where they differ (after re-ranking).
-    The rank of a picture is the best rank among its own captions. A tie with a wrong answer counts as lost, so that a
-    model that gives every pair the same score gets 0, not 1.
-    """
-    by_image, owners = np.asarray(similarity), np.asarray(image_of_text)
-    by_text = by_image if text_to_image is None else np.asarray(text_to_image)
-    _check_similarity(by_image, by_text, owners)
-    images, texts = by_image.shape
-    own = owners[None, :] == np.arange(images)[:, None]  # [images, texts]
-    best_own = np.where(own, by_image, -np.inf).max(axis=1)  # [images]
-    text_ranks = ((by_image >= best_own[:, None]) & ~own).sum(axis=1)  # [images]
-    own_score = by_text[owners, np.arange(texts)]  # [texts]
-    image_ranks = (by_text >= own_score[None, :]).sum(axis=0) - 1  # [texts]
-    return RetrievalScores(
-        image_to_text_r1=float(np.mean(text_ranks < 1)),
-        image_to_text_r5=float(np.mean(text_ranks < 5)),
-        image_to_text_r10=float(np.mean(text_ranks < 10)),
-        text_to_image_r1=float(np.mean(image_ranks < 1)),
-        text_to_image_r5=float(np.mean(image_ranks < 5)),
-        text_to_image_r10=float(np.mean(image_ranks < 10)),
-        images=images,
-        texts=texts,
-    )
 
 
 class CiderD:
@@ -267,7 +207,8 @@ def _common_subsequence(left: Sequence[str], right: Sequence[str]) -> int:
     return row[-1]
 
 
-def _check_captions(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+def check_captions(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Raise InputError or DataError where the captions cannot be scored against the references."""
     if len(hypotheses) != len(references):
         raise InputError(f"{len(hypotheses)} captions for {len(references)} images: give one caption an image")
     if not hypotheses:
@@ -277,19 +218,3 @@ def _check_captions(hypotheses: Sequence[str], references: Sequence[Sequence[str
     for index, group in enumerate(references):
         if not group:
             raise DataError(f"image {index} has no reference captions: drop it or add at least one")
-
-
-def _check_similarity(by_image: Floating, by_text: Floating, owners: NDArray[np.integer[Any]]) -> None:
-    if by_image.ndim != 2 or by_text.shape != by_image.shape or owners.shape != by_image.shape[1:] or not owners.size:
-        raise InputError(
-            f"similarities are {by_image.shape} and {by_text.shape}, image_of_text is {owners.shape}: "
-            "give [images, texts] and [texts]"
-        )
-    if not (np.isfinite(by_image).all() and np.isfinite(by_text).all()):
-        raise InputError("the similarities hold NaN or infinite values: a recall of them means nothing")
-    images = by_image.shape[0]
-    if not np.issubdtype(owners.dtype, np.integer) or owners.min() < 0 or owners.max() >= images:
-        raise InputError(f"image_of_text holds {owners.min()} to {owners.max()}: give whole numbers 0 to {images - 1}")
-    missing = np.setdiff1d(np.arange(images), owners)
-    if missing.size:
-        raise DataError(f"{missing.size} images have no text (the first is {missing[0]}): drop them or add a caption")

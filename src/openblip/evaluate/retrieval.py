@@ -1,13 +1,10 @@
-"""A model's figures on a data set: its captions scored, and its retrieval with ITC alone and with ITM re-ranking.
-
-Knows samples, a `Blip` and how results are shown; how a score is computed is in `metrics`. Knows no framework.
-"""
+"""Retrieval among the pictures and captions of a data set: with ITC alone and with ITM re-ranking, at several depths in
+one pass."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +14,10 @@ from numpy.typing import NDArray
 from openblip.bulk.shards import Sample
 from openblip.engine import Engine, Floats, ImageStates, Ints
 from openblip.errors import DataError, OptionError
-from openblip.metrics import CaptionScores as CaptionScores
-from openblip.metrics import RetrievalScores as RetrievalScores
-from openblip.metrics import caption_scores as caption_scores
-from openblip.metrics import retrieval_scores as retrieval_scores
+from openblip.evaluate.progress import Progress, at_hand, tell
+from openblip.metrics.retrieval import RetrievalScores, retrieval_ranks, retrieval_scores
 from openblip.pictures import Clock, read_batches
 from openblip.text import TokenBatch, Tokenizer, clean_caption
-from openblip.types import GenerateOptions
 
 if TYPE_CHECKING:
     from openblip.image import ImageLimits
@@ -31,7 +25,6 @@ if TYPE_CHECKING:
     from openblip.pipeline import Blip
 
 Bools = NDArray[np.bool_]
-Progress = Callable[[str, int, int], None]
 
 TEXT_TOKENS = 35  # BLIP's retrieval cuts a caption there, [CLS] and [SEP] included
 TEXTS_PER_CALL = 256
@@ -42,23 +35,27 @@ _BEHIND = 1e4  # what is not re-ranked stays in ITC order, behind all that is
 
 
 @dataclass(frozen=True, slots=True)
-class CaptionEvaluation:
-    """The scores of a model's captions, and how they were made. seconds: for all images, loading them included."""
+class RerankedRecalls:
+    """Recalls with the best `rerank` of each query re-ranked by ITM (0: none). pairs: how many pairs that takes."""
 
-    model: str
-    scores: CaptionScores
-    keys: tuple[str, ...]
-    options: GenerateOptions
-    seconds: float
+    rerank: int
+    pairs: int
+    scores: RetrievalScores
 
-    def to_dict(self, by_image: bool = False) -> dict[str, Any]:
-        """Plain types, ready for JSON. by_image: with each image's key, caption and CIDEr."""
-        values = {"task": "caption", "model": self.model, **self.scores.to_dict()}
-        values |= {"options": asdict(self.options), "seconds": self.seconds}
-        if by_image:
-            rows = zip(self.keys, self.scores.captions, self.scores.cider_by_image, strict=True)
-            values["captions"] = [{"key": key, "caption": text, "cider": cider} for key, text, cider in rows]
-        return values
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return {"rerank": self.rerank, "pairs": self.pairs, **self.scores.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedImage:
+    """What became of one picture at the greatest depth. rank: of its own best caption, from 1. first: the caption that
+    was ranked first. caption_ranks: of the picture, from 1, for each of its own captions."""
+
+    key: str
+    rank: int
+    first: str
+    caption_ranks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,7 @@ class RetrievalEvaluation:
     """Recalls by ITC similarity alone, and with the best `rerank` of each query re-ranked by ITM (None if rerank is 0).
 
     pairs: how many pairs of picture and text the ITM head saw. seconds: for everything, loading the images included.
+    curve: the recalls at every depth that was asked for, `itm` being those of the greatest. images: picture by picture.
     """
 
     model: str
@@ -74,76 +72,79 @@ class RetrievalEvaluation:
     rerank: int
     pairs: int
     seconds: float
+    curve: tuple[RerankedRecalls, ...] = ()
+    images: tuple[RetrievedImage, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
+    def to_dict(self, by_image: bool = False) -> dict[str, Any]:
+        """Plain types, ready for JSON. by_image: with the ranks of each picture."""
         itm = None if self.itm is None else self.itm.to_dict()
         how = {"rerank": self.rerank, "pairs": self.pairs, "seconds": self.seconds}
-        return {"task": "retrieval", "model": self.model, "itc": self.itc.to_dict(), "itm": itm, **how}
-
-
-def evaluate_captions(
-    blip: Blip,
-    samples: Iterable[Sample],
-    options: GenerateOptions | None = None,
-    prompt: str = "",
-    progress: Progress | None = None,
-) -> CaptionEvaluation:
-    """Caption every sample and score the captions against its own. progress: called as (stage, done, total)."""
-    samples, options = _at_hand(samples), options or GenerateOptions()
-    start = time.perf_counter()
-    texts: list[str] = []
-    outcomes = blip.caption_each((sample.image_bytes for sample in samples), prompt, options)
-    for sample, outcome in zip(samples, outcomes, strict=True):
-        if outcome.error is not None:
-            raise DataError(f"{sample.key}: {outcome.error}") from outcome.error
-        texts.append(outcome.captions[0].text)
-        _tell(progress, "captions", len(texts), len(samples))
-    scores = caption_scores(texts, [sample.captions for sample in samples])
-    keys = tuple(sample.key for sample in samples)
-    return CaptionEvaluation(blip.name, scores, keys, options, time.perf_counter() - start)
+        values: dict[str, Any] = {
+            "task": "retrieval",
+            "model": self.model,
+            "itc": self.itc.to_dict(),
+            "itm": itm,
+            **how,
+        }
+        values["curve"] = [point.to_dict() for point in self.curve]
+        if by_image:
+            values["images"] = [asdict(image) for image in self.images]
+        return values
 
 
 def evaluate_retrieval(
     blip: Blip,
     samples: Iterable[Sample],
-    rerank: int = 32,
+    rerank: int | Sequence[int] = 32,
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> RetrievalEvaluation:
     """Recalls among all pictures and all captions of the samples.
 
-    rerank: how many of each query's best the ITM head sees (0: none). A pair that is among the best of both its
-    picture and its text is matched once; every picture is encoded once where the states of all fit in MAX_STATE_BYTES.
-    progress: called as (stage, done, total).
+    rerank: how many of each query's best the ITM head sees (0: none), or several such depths: the greatest is computed,
+    and the others follow from its scores. A pair that is among the best of both its picture and its text is matched
+    once; every picture is encoded once where the states of all fit in MAX_STATE_BYTES.
+
+    Raises OptionError on a depth or batch size out of range, DataError that names a picture which cannot be read, or
+    where there are no samples.
     """
-    if rerank < 0:
-        raise OptionError(f"rerank={rerank} is out of range: give 0 (ITC alone) or more")
+    depths = _depths(rerank)
     if batch_size < 1:
         raise OptionError(f"batch_size={batch_size} is out of range: give 1 or more")
-    samples, start, part = _at_hand(samples), time.perf_counter(), _retrieval_part(blip, rerank)
+    samples, start, deepest = at_hand(samples), time.perf_counter(), depths[-1]
+    part = _retrieval_part(blip, deepest)
     engine, tokenizer = part.engine, part.tokenizer
     texts = [clean_caption(text) for sample in samples for text in sample.captions]
     owners = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
-    keeps_states = rerank > 0 and len(samples) * _state_bytes(engine) <= MAX_STATE_BYTES
+    keeps_states = deepest > 0 and len(samples) * _state_bytes(engine) <= MAX_STATE_BYTES
     states: list[ImageStates] = []
     embeddings: list[Floats] = []
     for encoded in _encoded(part, samples, batch_size, blip.limits):
         embeddings.append(engine.embed_images(encoded))
         if keeps_states:
             states.append(encoded)
-        _tell(progress, "images", sum(map(len, embeddings)), len(samples))
+        tell(progress, "images", sum(map(len, embeddings)), len(samples))
     similarity = np.concatenate(embeddings) @ _embed_texts(engine, tokenizer, texts).T  # [images, texts]
-    itm, pairs = None, 0
-    if rerank:
-        for_images, for_texts = _best(similarity, rerank, axis=1), _best(similarity, rerank, axis=0)
+    logits = np.zeros_like(similarity)
+    if deepest:
         tokens = tokenizer.encode_grounded(texts, _text_tokens(engine))
-        encoded_again = _encoded(part, samples, batch_size, blip.limits)
-        logits = _match(engine, states or encoded_again, tokens, for_images | for_texts, progress)
-        by_image, by_text = (reranked(similarity, logits, chosen) for chosen in (for_images, for_texts))
-        itm, pairs = retrieval_scores(by_image, owners, by_text), int((for_images | for_texts).sum())
-    itc = retrieval_scores(similarity, owners)
-    return RetrievalEvaluation(part.name, itc, itm, rerank, pairs, time.perf_counter() - start)
+        wanted = _best(similarity, deepest, axis=1) | _best(similarity, deepest, axis=0)
+        again = _encoded(part, samples, batch_size, blip.limits)
+        logits = _match(engine, states or again, tokens, wanted, progress)
+    curve = []
+    for depth in depths:
+        by_image, by_text, pairs = _at_depth(similarity, logits, depth)
+        curve.append(RerankedRecalls(depth, pairs, retrieval_scores(by_image, owners, by_text)))
+    return RetrievalEvaluation(
+        model=part.name,
+        itc=retrieval_scores(similarity, owners),
+        itm=curve[-1].scores if deepest else None,
+        rerank=deepest,
+        pairs=curve[-1].pairs,
+        seconds=time.perf_counter() - start,
+        curve=tuple(curve),
+        images=_images(samples, texts, owners, by_image, by_text),
+    )
 
 
 def reranked(similarity: Floats, logits: Floats, chosen: Bools) -> NDArray[np.float64]:
@@ -156,52 +157,41 @@ def reranked(similarity: Floats, logits: Floats, chosen: Bools) -> NDArray[np.fl
     return np.where(chosen, scores + logits, scores - _BEHIND)
 
 
-def format_json(result: CaptionEvaluation | RetrievalEvaluation, by_image: bool = False) -> str:
-    """The result as one JSON object. by_image: with every caption (captions only)."""
-    values = result.to_dict(by_image) if isinstance(result, CaptionEvaluation) else result.to_dict()
-    return json.dumps(values, indent=2, ensure_ascii=False)
+def _depths(rerank: int | Sequence[int]) -> list[int]:
+    """Each once, in order."""
+    depths = sorted({rerank} if isinstance(rerank, int) else set(rerank))
+    if not depths or depths[0] < 0:
+        raise OptionError(f"rerank={rerank} is out of range: give 0 (ITC alone) or more, or several such numbers")
+    return depths
 
 
-def format_markdown(result: CaptionEvaluation | RetrievalEvaluation) -> str:
-    """The result as a table for a terminal or a model card."""
-    return _caption_table(result) if isinstance(result, CaptionEvaluation) else _retrieval_table(result)
+def _at_depth(
+    similarity: Floats, logits: Floats, depth: int
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]], int]:
+    """The scores [images, texts] for queries by picture and by text, and how many pairs were re-ranked for them."""
+    if not depth:
+        return similarity, similarity, 0
+    for_images, for_texts = _best(similarity, depth, axis=1), _best(similarity, depth, axis=0)
+    by_image, by_text = reranked(similarity, logits, for_images), reranked(similarity, logits, for_texts)
+    return by_image, by_text, int((for_images | for_texts).sum())
 
 
-def _caption_table(result: CaptionEvaluation) -> str:
-    scores, options = result.scores, result.options
-    how = f"nucleus top-p {options.top_p}" if options.sample else f"beam {options.num_beams}"
-    return _lines(
-        f"{result.model}: {scores.images} images, {how}, {scores.images / result.seconds:.1f} images/s",
-        "",
-        "| CIDEr-D | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | distinct captions | vocabulary | mean length |",
-        "|---|---|---|---|---|---|---|---|---|",
-        f"| {scores.cider:.3f} | {scores.bleu1:.3f} | {scores.bleu2:.3f} | {scores.bleu3:.3f} | {scores.bleu4:.3f} "
-        f"| {scores.rouge_l:.3f} | {scores.distinct_captions} | {scores.vocabulary} | {scores.mean_length:.1f} |",
-    )
-
-
-def _retrieval_table(result: RetrievalEvaluation) -> str:
-    itc = result.itc
-    rows = [_recall_row("ITC", itc)]
-    if result.itm is not None:
-        rows.append(_recall_row(f"ITC + ITM of the best {result.rerank}", result.itm))
-    return _lines(
-        f"{result.model}: {itc.images} images, {itc.texts} texts, {result.pairs} pairs matched, {result.seconds:.0f} s",
-        "",
-        "| ranked by | text to image R@1 | R@5 | R@10 | image to text R@1 | R@5 | R@10 |",
-        "|---|---|---|---|---|---|---|",
-        *rows,
-    )
-
-
-def _recall_row(name: str, scores: RetrievalScores) -> str:
-    recalls = [scores.text_to_image_r1, scores.text_to_image_r5, scores.text_to_image_r10]
-    recalls += [scores.image_to_text_r1, scores.image_to_text_r5, scores.image_to_text_r10]
-    return f"| {name} | " + " | ".join(f"{recall:.3f}" for recall in recalls) + " |"
-
-
-def _lines(*lines: str) -> str:
-    return "\n".join(lines)
+def _images(
+    samples: Sequence[Sample],
+    texts: Sequence[str],
+    owners: Ints,
+    by_image: NDArray[np.floating[Any]],
+    by_text: NDArray[np.floating[Any]],
+) -> tuple[RetrievedImage, ...]:
+    text_ranks, image_ranks = retrieval_ranks(by_image, owners, by_text)
+    firsts = by_image.argmax(axis=1)
+    return tuple(
+        RetrievedImage(
+            sample.key, int(text_ranks[place]) + 1, texts[firsts[place]],
+            tuple(int(rank) + 1 for rank in image_ranks[owners == place]),
+        )
+        for place, sample in enumerate(samples)
+    )  # fmt: skip
 
 
 def _embed_texts(engine: Engine, tokenizer: Tokenizer, texts: Sequence[str]) -> Floats:
@@ -225,7 +215,7 @@ def _match(
             found = engine.match(images, picture[rows], *_rows(texts, text[rows]))
             logits[first + picture[rows], text[rows]] = found[:, 1]
             done += len(rows)
-            _tell(progress, "pairs", done, total)
+            tell(progress, "pairs", done, total)
         first += len(images)
     return logits
 
@@ -291,15 +281,3 @@ def _state_bytes(engine: Engine) -> int:
 
 def _text_tokens(engine: Engine) -> int:
     return min(TEXT_TOKENS, engine.config.text.max_positions)
-
-
-def _at_hand(samples: Iterable[Sample]) -> list[Sample]:
-    at_hand = list(samples)
-    if not at_hand:
-        raise DataError("the data set holds no samples: there is nothing to evaluate")
-    return at_hand
-
-
-def _tell(progress: Progress | None, stage: str, done: int, total: int) -> None:
-    if progress is not None:
-        progress(stage, done, total)

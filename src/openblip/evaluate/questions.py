@@ -1,0 +1,143 @@
+"""Questions about pictures with their right answers: read from shards, or from a file beside them.
+
+Knows files and their faults. Does not know models, nor how an answer is scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from openblip.bulk.shards import find_shards, read_shards
+from openblip.errors import DataError
+from openblip.metrics.answers import Answers
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question and what is right. answers: one a person who was asked, or with weights; kind: "" where it has
+    none."""
+
+    text: str
+    answers: Answers
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One picture and the questions about it, at least one."""
+
+    key: str
+    image_bytes: bytes = field(repr=False)
+    questions: tuple[Question, ...]
+
+
+def read_asked(
+    shards: Sequence[str | Path], questions: Path | None = None, limit: int | None = None
+) -> Iterator[Asked]:
+    """The pictures of WebDataset shards that are asked about, in their order.
+
+    questions: a file with the questions, as in `read_questions`; else the json of each picture has them as "qa".
+    limit: only the first so many pictures.
+
+    Raises DataError on what cannot be read, a picture without questions in its shard, or questions about a picture that
+    is not in the shards.
+    """
+    samples = read_shards([path for source in shards for path in find_shards(source)], captioned=False)
+    if questions is None:
+        for sample in islice(samples, limit):
+            where = f"{sample.shard}: {sample.key}.json"
+            yield Asked(sample.key, sample.image_bytes, parse_questions(sample.metadata.get("qa"), where))
+        return
+    left, found = read_questions(questions), 0
+    for sample in samples:
+        if limit is not None and found >= limit:
+            return
+        if sample.key in left:
+            found += 1
+            yield Asked(sample.key, sample.image_bytes, left.pop(sample.key))
+    if left:
+        raise DataError(
+            f"{len(left)} pictures of {questions} are not in the shards (the first is {next(iter(left))!r}): "
+            "name the shards that hold them"
+        )
+
+
+def read_questions(path: Path) -> dict[str, tuple[Question, ...]]:
+    """Of each picture by its key. path: JSON lines {"key": ..., "qa": [...]}, the list as in `parse_questions`.
+
+    Raises DataError that names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read questions from {path}: {error}") from error
+    found: dict[str, tuple[Question, ...]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where} is not JSON: {error}") from error
+        key = row.get("key") if isinstance(row, dict) else None
+        if not isinstance(key, str) or key in found:
+            raise DataError(f'{where} must have a "key" of its own, the name of a picture in the shards, not {key!r}')
+        found[key] = parse_questions(row.get("qa"), where)
+    if not found:
+        raise DataError(f"{path} holds no questions: write one picture a line")
+    return found
+
+
+def parse_questions(rows: Any, where: str) -> tuple[Question, ...]:
+    """A list "qa" as questions. Each entry is {"question": ..., "answer": ...}, or with "answers" as a list or as
+    {answer: weight}, perhaps with a "kind"; or a pair [question, answer]. where: named in the DataError."""
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f'{where} has no questions: give {{"qa": [{{"question": "...", "answer": "..."}}]}}')
+    return tuple(_question(row, where) for row in rows)
+
+
+def examples(sources: Iterable[str | Path]) -> Iterator[tuple[str, str, Answers]]:
+    """Question, kind and answers of training data, for the prior: shards with "qa", or files of questions."""
+    for source in sources:
+        path = Path(source)
+        if path.suffix in (".jsonl", ".json"):
+            groups: Iterable[tuple[Question, ...]] = read_questions(path).values()
+        else:
+            groups = (asked.questions for asked in read_asked([source]))
+        for questions in groups:
+            for question in questions:
+                yield question.text, question.kind, question.answers
+
+
+def _question(row: Any, where: str) -> Question:
+    if isinstance(row, list) and len(row) == 2:
+        row = {"question": row[0], "answer": row[1]}
+    if not isinstance(row, dict) or not isinstance(row.get("question"), str) or not row["question"].strip():
+        raise DataError(f'{where}: {str(row)[:60]} is no question: give {{"question": "...", "answer": "..."}}')
+    kind: Any = row.get("kind") or ""
+    answers: Any = row.get("answers", row.get("answer"))
+    if isinstance(answers, str):
+        answers = [answers]
+    if not isinstance(kind, str) or not _are_answers(answers):
+        raise DataError(
+            f"{where}: the question {row['question'][:60]!r} has no usable answers: give an answer, a list of them or "
+            "{answer: weight} with weights from 0 up"
+        )
+    return Question(row["question"], answers, kind)
+
+
+def _are_answers(answers: Any) -> bool:
+    if isinstance(answers, list):
+        return bool(answers) and all(isinstance(answer, str) for answer in answers)
+    if not isinstance(answers, dict):
+        return False
+    weights = list(answers.values())
+    numbers = all(type(weight) in (int, float) and isfinite(weight) and weight >= 0 for weight in weights)
+    return numbers and any(weight > 0 for weight in weights)
