@@ -27,8 +27,8 @@ _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 class Sample:
     """One picture and what is said about it.
 
-    key: its name within the shard. captions: at least one. metadata: the other entries of its json. shard, offset:
-    where the picture's bytes lie (in an uncompressed tar).
+    key: its name within the shard. captions: at least one, where they were asked for. metadata: the other entries of
+    its json. shard, offset: where the picture's bytes lie (in an uncompressed tar).
     """
 
     key: str
@@ -62,15 +62,17 @@ def find_shards(source: str | Path) -> list[Path]:
     return shards
 
 
-def read_shards(paths: Iterable[str | Path]) -> Iterator[Sample]:
+def read_shards(paths: Iterable[str | Path], *, captioned: bool = True) -> Iterator[Sample]:
     """The samples of the shards in their order, one shard after the other.
+
+    captioned: whether every sample must have captions; without, one that has none comes out with an empty tuple.
 
     Raises DataError, naming shard and key, on a tar that cannot be read to its end, a picture without json (or the
     reverse), and a json without a list of captions.
     """
     for path in paths:
         for key, members in _groups(Path(path)):
-            yield _sample(Path(path), key, members)
+            yield _sample(Path(path), key, members, captioned)
 
 
 _Members = dict[str, tuple[bytes, int]]
@@ -117,7 +119,7 @@ def _split(name: str) -> tuple[str, str]:
     return (str(path.with_name(stem)) if stem else ""), suffix.lower()
 
 
-def _sample(shard: Path, key: str, members: _Members) -> Sample:
+def _sample(shard: Path, key: str, members: _Members, captioned: bool) -> Sample:
     where = f"{shard}: {key}"
     images = [suffix for suffix in members if suffix != "json"]
     if len(images) != 1:
@@ -130,6 +132,8 @@ def _sample(shard: Path, key: str, members: _Members) -> Sample:
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{where}.json is not JSON: {error}") from error
     captions = metadata.pop("captions", None) if isinstance(metadata, dict) else None
+    if captions is None and isinstance(metadata, dict) and not captioned:
+        return Sample(key, members[images[0]][0], (), metadata, shard, members[images[0]][1])
     if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
         raise DataError(f'{where}.json has no captions: give {{"captions": ["a dog on a beach", ...]}}')
     image_bytes, offset = members[images[0]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openblip.cli.finetuning import caption, retrieval, vqa
 from openblip.cli.options import BEAM_SEARCH, Command, model_options, prompt_option, search_options
 from openblip.errors import MissingExtra
 from openblip.terminal import print_line, progress_bar
@@ -37,6 +38,10 @@ def pretrain(config: Path, resume: bool) -> int:
         raise MissingExtra("torch", "train") from error
     run_pretrain(config, resume=resume)
     return 0
+
+
+for finetuning in (caption, vqa, retrieval):
+    train.add_command(finetuning)
 
 
 @click.group(name="eval")
