@@ -149,7 +149,7 @@ def _load_part(name_or_folder: str | os.PathLike[str] | None, options: LoadOptio
     model = find_model(name_or_folder)
     checkpoint = open_checkpoint(model.path, model.name, image_size=options.image_size)
     tokenizer = Tokenizer.from_vocabulary(checkpoint.vocabulary, options.special_tokens)
-    _check_vocabulary(tokenizer, checkpoint.config, checkpoint.vocabulary)
+    check_vocabulary(tokenizer, checkpoint.config, checkpoint.vocabulary)
     cache_dir = compiled_folder() if options.engine == "openvino" else None
     loaded = load_engine(
         options.engine,
@@ -164,7 +164,8 @@ def _load_part(name_or_folder: str | os.PathLike[str] | None, options: LoadOptio
     return Part(model.name, loaded, tokenizer)
 
 
-def _check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, vocabulary: Path) -> None:
+def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, vocabulary: Path) -> None:
+    """Raise CheckpointError where a vocabulary is not the one that a model was made for."""
     text = config.text
     expected = (text.vocab_size, text.pad_id, text.cls_id, text.sep_id, text.dec_id, text.enc_id)
     found = (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from openblip.cli.finetuning import caption, retrieval, vqa
 from openblip.errors import MissingExtra
 
 
@@ -27,3 +28,7 @@ def pretrain(config: Path, resume: bool) -> int:
         raise MissingExtra("torch", "train") from error
     run_pretrain(config, resume=resume)
     return 0
+
+
+for finetuning in (caption, vqa, retrieval):
+    train.add_command(finetuning)

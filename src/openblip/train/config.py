@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from openblip.config import PRETRAINED, ModelConfig, TextConfig, VisionConfig, mobilenet_v2_layers
 from openblip.errors import OptionError
+from openblip.train.settings import MANY, build, read_toml, table, within
+from openblip.train.settings import differences as differences
 
-MANY = 10**9
 BACKBONE_STRIDE = 32  # pixels a token of MobileNetV2's map
-WHAT = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class DataConfig:
             "vocabulary_size": (16, MANY), "cached_views": (0, 1000), "canvas": (0, 4096), "crop_area": (0.01, 1.0),
             "colour_jitter": (0.0, 1.0), "max_text_tokens": (3, 512), "workers": (0, 1024),
         }  # fmt: skip
-        _within(self, "data.", limits)
+        within(self, "data.", limits)
         if self.canvas % BACKBONE_STRIDE:
             raise OptionError(f"data.canvas = {self.canvas} is not a multiple of {BACKBONE_STRIDE}: round it")
 
@@ -87,7 +85,7 @@ class OptimiserConfig:
             "betas": (0.0, 0.99999), "clip_norm": (1e-6, 1e9), "dropout": (0.0, 0.99), "drop_path": (0.0, 0.99),
             "token_dropout": (0.0, 0.99),
         }  # fmt: skip
-        _within(self, "optimiser.", limits)
+        within(self, "optimiser.", limits)
 
 
 @dataclass(frozen=True)
@@ -128,20 +126,16 @@ class ObjectiveConfig:
             "itc_weight": (0.0, 1e6), "itm_weight": (0.0, 1e6), "lm_weight": (0.0, 1e6), "cider_weight": (0.0, 1e6),
             "proposals": (2, 64),
         }  # fmt: skip
-        _within(self, "objective.", limits)
+        within(self, "objective.", limits)
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
-    """One pre-training run.
+class RunConfig:
+    """What every run is told.
 
-    backbone: MobileNetV2 weights as a safetensors file (`layers.N.weight`), for model.vision.kind = "mobilenet_v2".
-    start: a checkpoint folder of the same sizes to start from instead of random weights; its vocabulary is kept.
-    device: "cpu", "cuda" or "auto". bfloat16: autocast; the contrast is computed in float32 all the same.
-    threads: of torch on the CPU; 0 leaves the choice to torch. save_minutes: time between resumable checkpoints.
-    model.text's vocab_size and special ids come from the vocabulary, whatever stands here.
-
-    Raises OptionError on a value outside its range, or values that exclude each other.
+    output: the folder that it writes to. device: "cpu", "cuda" or "auto". bfloat16: autocast; the contrast is computed
+    in float32 all the same. threads: of torch on the CPU; 0 leaves the choice to torch. save_minutes: time between
+    resumable checkpoints. log_steps: between progress lines.
     """
 
     output: str = "runs/pretrain"
@@ -151,6 +145,33 @@ class PretrainConfig:
     threads: int = 0
     save_minutes: float = 5.0
     log_steps: int = 20
+
+    def __post_init__(self) -> None:
+        limits = {
+            "seed": (0, 2**63 - 1), "threads": (0, 1024), "save_minutes": (0.0, 1e12), "log_steps": (1, MANY),
+        }  # fmt: skip
+        within(self, "", limits)
+        if self.device not in ("cpu", "cuda", "auto"):
+            raise OptionError(f'device = {self.device!r}: give "cpu", "cuda" or "auto"')
+        if not self.output:
+            raise OptionError("output is empty: name the folder that the run writes to")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, as logged and kept in checkpoints."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PretrainConfig(RunConfig):
+    """One pre-training run.
+
+    backbone: MobileNetV2 weights as a safetensors file (`layers.N.weight`), for model.vision.kind = "mobilenet_v2".
+    start: a checkpoint folder of the same sizes to start from instead of random weights; its vocabulary is kept.
+    model.text's vocab_size and special ids come from the vocabulary, whatever stands here.
+
+    Raises OptionError on a value outside its range, or values that exclude each other.
+    """
+
     backbone: str = ""
     start: str = ""
     data: DataConfig = field(default_factory=DataConfig)
@@ -159,104 +180,26 @@ class PretrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def __post_init__(self) -> None:
-        limits = {
-            "seed": (0, 2**63 - 1), "threads": (0, 1024), "save_minutes": (0.0, 1e12), "log_steps": (1, MANY),
-        }  # fmt: skip
-        _within(self, "", limits)
-        if self.device not in ("cpu", "cuda", "auto"):
-            raise OptionError(f'device = {self.device!r}: give "cpu", "cuda" or "auto"')
-        if not self.output:
-            raise OptionError("output is empty: name the folder that the run writes to")
+        super().__post_init__()
         if set(self.model.tasks) != set(PRETRAINED):
             raise OptionError(f"model.tasks = {list(self.model.tasks)}: pre-training teaches {', '.join(PRETRAINED)}")
         _check_model(self.model, self.data.max_text_tokens)
         _check_backbone(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, as logged and kept in checkpoints."""
-        return asdict(self)
-
 
 def read_config(path: Path) -> PretrainConfig:
     """Read a TOML file. Raises OptionError that names an unknown key, a wrong type or value, or an unreadable file."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"cannot read the config {path}: {error}") from error
-    model = _table(tables.pop("model", {}), "model")
-    vision = _build(VisionConfig, model.pop("vision", {}), "model.vision")
-    text = _build(TextConfig, model.pop("text", {}), "model.text")
+    tables = read_toml(path)
+    model = table(tables.pop("model", {}), "model")
+    vision = build(VisionConfig, model.pop("vision", {}), "model.vision")
+    text = build(TextConfig, model.pop("text", {}), "model.text")
     parts = {
-        "data": _build(DataConfig, tables.pop("data", {}), "data"),
-        "optimiser": _build(OptimiserConfig, tables.pop("optimiser", {}), "optimiser"),
-        "objective": _build(ObjectiveConfig, tables.pop("objective", {}), "objective"),
-        "model": _build(ModelConfig, {**model, "vision": vision, "text": text}, "model"),
+        "data": build(DataConfig, tables.pop("data", {}), "data"),
+        "optimiser": build(OptimiserConfig, tables.pop("optimiser", {}), "optimiser"),
+        "objective": build(ObjectiveConfig, tables.pop("objective", {}), "objective"),
+        "model": build(ModelConfig, {**model, "vision": vision, "text": text}, "model"),
     }
-    return _build(PretrainConfig, {**tables, **parts}, "the top level")
-
-
-def differences(
-    before: Mapping[str, Any], now: Mapping[str, Any], passed_over: Collection[str] = (), prefix: str = ""
-) -> list[str]:
-    """Which settings of two configs in plain types differ, and how."""
-    found = []
-    for name in now.keys() & before.keys():
-        old, new, path = before[name], now[name], prefix + name
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, passed_over, f"{path}.")
-        elif path not in passed_over and _plain(old) != _plain(new):
-            found.append(f"{path} was {old}, is {new}")
-    return sorted(found)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _table(values: Any, where: str) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise OptionError(f"{where} = {values!r} must be a table: write [{where}] above its settings")
-    return dict(values)
-
-
-def _build(kind: type[Any], values: Any, where: str) -> Any:
-    values, known = _table(values, where), [entry.name for entry in fields(kind)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise OptionError(f"unknown setting {', '.join(unknown)} in {where}: known are {', '.join(known)}")
-    defaults = kind()
-    checked = {}
-    for name, value in values.items():
-        default = getattr(defaults, name)
-        checked[name] = _converted(value, default)
-        if checked[name] is None:
-            raise OptionError(f"{name} = {value!r} in {where} must be {_wanted(default)}")
-    return kind(**checked)
-
-
-def _converted(value: Any, default: Any) -> Any:
-    """The value in the type of its default; None where it is of another."""
-    if isinstance(default, tuple) and isinstance(value, list):
-        items = tuple(_converted(item, default[0] if default else "") for item in value)
-        return None if None in items or (default and len(items) != len(default)) else items
-    if type(default) is float and type(value) is int:
-        return float(value)
-    return value if type(value) is type(default) else None
-
-
-def _wanted(default: Any) -> str:
-    if isinstance(default, tuple):
-        return f"a list of {len(default)} numbers" if default else "a list of texts"
-    return WHAT[type(default)]
-
-
-def _within(options: Any, prefix: str, limits: Mapping[str, tuple[float, float]]) -> None:
-    for name, (low, high) in limits.items():
-        value = getattr(options, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if not low <= number <= high:  # not a number (nan) fails too
-                upper = f" to {high}" if high < MANY else " up"
-                raise OptionError(f"{prefix}{name} = {number} is out of range: give {low}{upper}")
+    return build(PretrainConfig, {**tables, **parts}, "the top level")
 
 
 def _check_model(model: ModelConfig, max_text_tokens: int) -> None:
@@ -264,9 +207,9 @@ def _check_model(model: ModelConfig, max_text_tokens: int) -> None:
     if vision.kind not in ("vit", "mobilenet_v2"):
         raise OptionError(f'model.vision.kind = {vision.kind!r} is unknown: give "vit" or "mobilenet_v2"')
     sizes: dict[str, tuple[float, float]] = dict.fromkeys(("width", "layers", "heads", "mlp_width"), (1, 10**6))
-    _within(vision, "model.vision.", {**sizes, "image_size": (1, 10**5), "patch_size": (1, 10**5), "std": (1e-6, 1e6)})
-    _within(text, "model.text.", {**sizes, "max_positions": (1, 10**6)})
-    _within(model, "model.", {"projection": (1, 10**6)})
+    within(vision, "model.vision.", {**sizes, "image_size": (1, 10**5), "patch_size": (1, 10**5), "std": (1e-6, 1e6)})
+    within(text, "model.text.", {**sizes, "max_positions": (1, 10**6)})
+    within(model, "model.", {"projection": (1, 10**6)})
     token = vision.patch_size if vision.kind == "vit" else BACKBONE_STRIDE
     if vision.image_size % token:
         raise OptionError(f"model.vision.image_size = {vision.image_size} is not a multiple of {token}: round it")

@@ -8,15 +8,15 @@ joint batch.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from openblip.engines.torch.model import BlipModel, KeysValues
 from openblip.train.config import ObjectiveConfig
+from openblip.train.losses import Losses, Objective, image_states, language_loss, starting
 from openblip.train.ranks import gather, gather_sizes, gather_with_gradient, own_share
 from openblip.train.self_critical import SelfCritic
 
@@ -27,10 +27,10 @@ NO_ID = -1
 class PretrainBatch:
     """One rank's share of a step; texts of one picture are consecutive.
 
-    pixels: [images, 3, size, size], or the input of backbone layer `start_layer`. ids: [images], equal for equal
+    pixels, start_layer: as in `losses.image_states`. ids: [images], equal for equal
     pictures.
     tokens: [images * captions, length], each row [first] text [SEP], right-padded; lengths: [images * captions]. The
-    objectives put [CLS], [ENC] or [DEC] in the first place.
+    objectives put [CLS], [ENC] or [DEC] in the first place. given: as in `losses.language_loss`.
     """
 
     pixels: Tensor
@@ -38,6 +38,7 @@ class PretrainBatch:
     tokens: Tensor
     lengths: Tensor
     start_layer: int = 0
+    given: int = 1
 
     def to(self, device: torch.device) -> PretrainBatch:
         """The same batch on another device."""
@@ -47,21 +48,13 @@ class PretrainBatch:
             self.tokens.to(device),
             self.lengths.to(device),
             self.start_layer,
+            self.given,
         )
 
 
-@dataclass
-class Losses:
-    """`total` is what is differentiated; parts: what it is made of, each a mean over the batch, and of self-critical
-    training the mean reward."""
-
-    total: Tensor
-    parts: dict[str, Tensor]
-
-
-class PretrainObjective(nn.Module):
-    """Losses of a batch. The momentum copy covers the whole model: its encoders give ITC's targets, and the copy as a
-    whole is the averaged model that is evaluated and saved."""
+class PretrainObjective(Objective):
+    """Losses of a batch; one whose weight is 0 is left out. The average of the model serves as momentum copy: its
+    encoders give ITC's targets."""
 
     image_queue: Tensor
     text_queue: Tensor
@@ -71,9 +64,8 @@ class PretrainObjective(nn.Module):
     def __init__(self, model: BlipModel, config: ObjectiveConfig, queue: int, critic: SelfCritic | None = None) -> None:
         """queue: pictures whose momentum features are kept; their texts fill a queue captions_per_image times as
         long. critic: for self-critical training; needed where config.cider_weight is set."""
-        super().__init__()
-        self.model, self.config, self.critic = model, config, critic
-        self.averaged = copy.deepcopy(model).eval().requires_grad_(False)
+        super().__init__(model)
+        self.config, self.critic = config, critic
         width, captions = model.config.projection, config.captions_per_image
         self.register_buffer("image_queue", F.normalize(torch.randn(queue, width), dim=-1))
         self.register_buffer("text_queue", F.normalize(torch.randn(queue, captions, width), dim=-1))
@@ -83,24 +75,19 @@ class PretrainObjective(nn.Module):
 
     def forward(self, batch: PretrainBatch, alpha: float, noise_seed: int) -> Losses:
         """alpha: weight of the soft targets now. noise_seed: draws the hard negatives; equal on all ranks."""
-        config, text = self.model.config.text, self.model.text
-        captions = self.config.captions_per_image
-        states = self.model.vision(batch.pixels, batch.start_layer)
-        keys_values = text.keys_values(states)
-
-        image_features = self.model.embed_image(states)
-        text_features = self.model.embed_text(_starting(batch.tokens, config.cls_id), batch.lengths)
-        itc, similarity = self._contrastive(batch, image_features, text_features, alpha)
-        first = slice(None, None, captions)
-        matching = _starting(batch.tokens[first], config.enc_id)
-        itm = self._matching(batch, states, keys_values, matching, batch.lengths[first], similarity, noise_seed)
-
-        decoding = _starting(batch.tokens, config.dec_id)
-        hidden = text(self._blanked(decoding), batch.lengths, "decoder", keys_values)
-        lm = self._language(hidden, decoding, batch.lengths)
-        weights = self.config
-        total = weights.itc_weight * itc + weights.itm_weight * itm + weights.lm_weight * lm
-        parts = {"itc": itc.detach(), "itm": itm.detach(), "lm": lm.detach()}
+        weights, parts = self.config, dict[str, Tensor]()
+        states = image_states(self.model, batch.pixels, batch.start_layer)
+        keys_values = self.model.text.keys_values(states)
+        total = states.new_zeros((), dtype=torch.float32)
+        if weights.itc_weight or weights.itm_weight:
+            itc, itm = self._alignment(batch, states, keys_values, alpha, noise_seed)
+            total = total + weights.itc_weight * itc + weights.itm_weight * itm
+            parts |= {"itc": itc.detach(), "itm": itm.detach()}
+        if weights.lm_weight or weights.cider_weight:
+            decoding = starting(batch.tokens, self.model.config.text.dec_id)
+            hidden = self.model.text(self._blanked(decoding, batch.given), batch.lengths, "decoder", keys_values)
+            lm = self._language(hidden, decoding, batch.lengths, batch.given)
+            total, parts["lm"] = total + weights.lm_weight * lm, lm.detach()
         if self.critic is not None and weights.cider_weight:
             loss, parts["cider"] = self._self_critical(self.critic, batch.ids, states, keys_values)
             total = total + weights.cider_weight * loss
@@ -108,15 +95,21 @@ class PretrainObjective(nn.Module):
 
     def text_loss(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """The LM loss of captions without a picture: the decoder with its cross-attention left out."""
-        decoding = _starting(tokens, self.model.config.text.dec_id)
+        decoding = starting(tokens, self.model.config.text.dec_id)
         return self._language(self.model.text(decoding, lengths, "decoder"), decoding, lengths)
 
-    @torch.no_grad()
-    def update_average(self, decay: float) -> None:
-        """Move the averaged model a step towards the model (exponential moving average)."""
-        averaged: list[Tensor] = list(self.averaged.parameters())
-        current: list[Tensor] = list(self.model.parameters())
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+    def _alignment(
+        self, batch: PretrainBatch, states: Tensor, keys_values: KeysValues, alpha: float, noise_seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """ITC over all texts, and ITM over the first of each picture."""
+        config, captions = self.model.config.text, self.config.captions_per_image
+        image_features = self.model.embed_image(states)
+        text_features = self.model.embed_text(starting(batch.tokens, config.cls_id), batch.lengths)
+        itc, similarity = self._contrastive(batch, image_features, text_features, alpha)
+        first = slice(None, None, captions)
+        matching = starting(batch.tokens[first], config.enc_id)
+        itm = self._matching(batch, states, keys_values, matching, batch.lengths[first], similarity, noise_seed)
+        return itc, itm
 
     def _contrastive(
         self, batch: PretrainBatch, images: Tensor, texts: Tensor, alpha: float
@@ -150,8 +143,8 @@ class PretrainObjective(nn.Module):
     def _momentum_features(self, batch: PretrainBatch) -> tuple[Tensor, Tensor, Tensor]:
         """The momentum encoders' features of all ranks' pictures and texts, and the pictures' ids."""
         averaged, config = self.averaged, self.model.config.text
-        images = averaged.embed_image(averaged.vision(batch.pixels, batch.start_layer))
-        texts = averaged.embed_text(_starting(batch.tokens, config.cls_id), batch.lengths)
+        images = averaged.embed_image(image_states(averaged, batch.pixels, batch.start_layer))
+        texts = averaged.embed_text(starting(batch.tokens, config.cls_id), batch.lengths)
         return gather(images), gather(texts), gather(batch.ids)
 
     def _logits(self, features: Tensor, candidates: Tensor, candidate_ids: Tensor) -> Tensor:
@@ -189,24 +182,16 @@ class PretrainObjective(nn.Module):
         labels[: len(tokens)] = 1
         return F.cross_entropy(logits, labels)
 
-    def _blanked(self, tokens: Tensor) -> Tensor:
-        """Some tokens replaced by [PAD], which the decoder never meets otherwise; [DEC] stays."""
+    def _blanked(self, tokens: Tensor, given: int = 1) -> Tensor:
+        """Some tokens replaced by [PAD], which the decoder never meets otherwise; what is given stays."""
         if not self.training or not self.config.word_dropout:
             return tokens
         blank = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
-        blank[:, 0] = False
+        blank[:, :given] = False
         return tokens.masked_fill(blank, self.model.config.text.pad_id)
 
-    def _language(self, hidden: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Cross-entropy of each next token, label smoothing as in the paper; padding carries no loss."""
-        real = torch.arange(1, tokens.shape[1], device=tokens.device) < lengths[:, None]
-        logits = self.model.next_token_logits(hidden[:, :-1][real]).float()
-        loss = F.cross_entropy(
-            logits, tokens[:, 1:][real], label_smoothing=self.config.label_smoothing, reduction="sum"
-        )
-        # The mean is over the joint batch's tokens: ranks hold unequal numbers of them.
-        counts = gather(real.sum().reshape(1))
-        return loss * len(counts) / counts.sum()
+    def _language(self, hidden: Tensor, tokens: Tensor, lengths: Tensor, given: int = 1) -> Tensor:
+        return language_loss(self.model, hidden, tokens, lengths, self.config.label_smoothing, given)
 
     def _self_critical(
         self, critic: SelfCritic, ids: Tensor, states: Tensor, keys_values: KeysValues
@@ -235,11 +220,6 @@ class PretrainObjective(nn.Module):
         self.image_queue[places], self.text_queue[places] = images, texts
         self.queue_ids[places] = ids
         self.queue_end.copy_((self.queue_end + len(ids)) % size)
-
-
-def _starting(tokens: Tensor, first: int) -> Tensor:
-    """The same rows with another first token."""
-    return torch.cat([torch.full_like(tokens[:, :1], first), tokens[:, 1:]], dim=1)
 
 
 def _targets(ids: Tensor, candidate_ids: Tensor, similarity: Tensor, alpha: float) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from openblip.config import ModelConfig
 from openblip.engines.torch.model import BlipModel
 from openblip.train.config import OptimiserConfig
 
@@ -20,17 +21,30 @@ def rate_at(step: int, config: OptimiserConfig, steps: int) -> float:
     return config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def make_optimiser(model: BlipModel, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW; norms, biases, tables of positions and the temperature are not decayed; the backbone learns more
-    slowly."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+def make_optimiser(model: BlipModel, config: OptimiserConfig, layer_decay: float = 1.0) -> torch.optim.AdamW:
+    """AdamW; norms, biases, tables of positions and the temperature are not decayed; the backbone learns more slowly,
+    and each layer by layer_decay more slowly than the one above it."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim >= 2 and "positions" not in name
-            groups.setdefault((decayed, ".backbone." in name), []).append(parameter)
+            share = layer_share(name, model.config, layer_decay)
+            share *= config.backbone_rate if ".backbone." in name else 1.0
+            groups.setdefault((decayed, share), []).append(parameter)
     settings: list[dict[str, Any]] = []
-    for (decayed, backbone), parameters in groups.items():
-        peak = config.learning_rate * (config.backbone_rate if backbone else 1.0)
-        decay = config.weight_decay if decayed else 0.0
+    for (decayed, share), parameters in groups.items():
+        peak, decay = config.learning_rate * share, config.weight_decay if decayed else 0.0
         settings.append({"params": parameters, "weight_decay": decay, "lr": peak, "peak": peak})
     return torch.optim.AdamW(settings, betas=config.betas, fused=True)
+
+
+def layer_share(name: str, config: ModelConfig, decay: float) -> float:
+    """A tensor's share of the learning rate, by how far it is from the top of its stack (layer-wise decay, as in BEiT):
+    decay for the last block, decay ** 2 for the one before it, ..., one more for what is below the first; 1 for heads
+    and the image encoder's last norm."""
+    stack, _, rest = name.partition(".")
+    layers = {"vision": config.vision.layers, "text": config.text.layers, "answer": config.text.layers}.get(stack)
+    if layers is None or (stack == "vision" and rest.startswith("norm.")):
+        return 1.0
+    depth = int(rest.split(".")[1]) + 1 if rest.startswith("blocks.") else 0
+    return float(decay ** (layers + 1 - depth))

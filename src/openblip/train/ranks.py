@@ -101,6 +101,15 @@ def gather_sizes(size: int, device: torch.device) -> list[int]:
     return [int(value) for value in gather(torch.tensor([size], device=device))]
 
 
+def gather_objects(own: Any) -> list[Any]:
+    """One thing of every rank, in rank order."""
+    if count() == 1:
+        return [own]
+    parts: list[Any] = [None] * count()
+    dist.all_gather_object(parts, own)
+    return parts
+
+
 def gather_with_gradient(own: Tensor) -> Tensor:
     """As `gather`, with the gradient flowing back to the rank that each row came from."""
     return cast(Tensor, _Gather.apply(own)) if count() > 1 else own  # type: ignore[no-untyped-call]

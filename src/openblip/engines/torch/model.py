@@ -14,8 +14,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from openblip.config import Mode, ModelConfig, TextConfig, VisionConfig, mobilenet_v2_layers
+from openblip.config import Mode, ModelConfig, TextConfig, VisionConfig
+from openblip.engines.torch.mobilenet import MobileNetV2
 
 KeysValues = list[tuple[Tensor, Tensor]]
 """Per text layer: keys and values of the image tokens, each [images, heads, tokens, head width]."""
@@ -41,6 +43,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
         return scores.softmax(dim=-1).to(value.dtype) @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def run_block(block: nn.Module, *inputs: object, recompute: bool) -> Tensor:
+    """A block's output. recompute: in training it is computed again for the gradient instead of being kept (gradient
+    checkpointing, Chen et al. 2016): less memory, a third more time."""
+    if recompute and block.training and torch.is_grad_enabled():
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return block(*inputs)
 
 
 class Residual(nn.Module):
@@ -191,44 +201,14 @@ class TextBlock(nn.Module):
         return self.mlp.norm(x + self.residual(self.mlp(x)))
 
 
-class MobileNetV2(nn.ModuleDict):
-    """The 52 convolutions of MobileNetV2, batch norm folded in, by their index."""
-
-    def __init__(self) -> None:
-        self_layers = {}
-        for layer in mobilenet_v2_layers():
-            self_layers[str(layer.index)] = nn.Conv2d(
-                layer.inputs, layer.outputs, layer.kernel, layer.stride, groups=layer.groups
-            )
-        super().__init__(self_layers)
-
-    def run(self, x: Tensor, start: int = 0, stop: int = 52) -> Tensor:
-        """Layers start to stop - 1 over [batch, channels, height, width]; both ends must be block boundaries."""
-        block_input = x
-        for layer in mobilenet_v2_layers()[start:stop]:
-            if layer.starts_block:
-                block_input = x
-            conv = cast(nn.Conv2d, self[str(layer.index)])
-            if layer.kernel == 3:
-                # TensorFlow's "same": at stride 2 the extra row and column go to the bottom and the right.
-                x = F.pad(x, (0, 1, 0, 1)) if layer.stride == 2 else x
-                padding = 0 if layer.stride == 2 else 1
-            else:
-                padding = 0
-            x = F.conv2d(x, conv.weight, conv.bias, layer.stride, padding, groups=layer.groups)
-            if layer.relu6:
-                x = F.relu6(x)
-            if layer.residual:
-                x = x + block_input
-        return x
-
-
 class VisionEncoder(nn.Module):
     """Pixels to image tokens: a ViT, or MobileNetV2's last map under the same blocks.
 
     token_dropout: share of the image tokens, [CLS] aside, that each picture goes without in training (as in FLIP, Li et
-    al. 2023): the text must not hang on one of them.
+    al. 2023): the text must not hang on one of them. recompute: as in `run_block`.
     """
+
+    recompute = False
 
     def __init__(self, config: VisionConfig, dropout: float, drop_path: float, token_dropout: float = 0.0) -> None:
         super().__init__()
@@ -254,7 +234,7 @@ class VisionEncoder(nn.Module):
         if self.training and self.token_dropout:
             x = self._thinned(x)
         for block in self.blocks:
-            x = block(x)
+            x = run_block(block, x, recompute=self.recompute)
         return self.norm(x)
 
     def _thinned(self, x: Tensor) -> Tensor:
@@ -267,7 +247,9 @@ class VisionEncoder(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """One transformer, three modes; see the module docstring."""
+    """One transformer, three modes; see the module docstring. recompute: as in `run_block`."""
+
+    recompute = False
 
     def __init__(
         self, config: TextConfig, modes: tuple[Mode, ...], looked_at: int, dropout: float, drop_path: float
@@ -311,7 +293,8 @@ class TextTransformer(nn.Module):
             mask = mask & (steps <= steps[:, None])
         x = self.embed(tokens, steps.expand_as(tokens))
         for index, block in enumerate(self.blocks):
-            x = block(x, mode, mask, None if keys_values is None else keys_values[index], looked_at)
+            image = None if keys_values is None else keys_values[index]
+            x = run_block(block, x, mode, mask, image, looked_at, recompute=self.recompute)
         return x
 
 

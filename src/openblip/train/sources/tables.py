@@ -1,0 +1,81 @@
+"""Tables of paths: CSV, TSV, JSON lines and Parquet, a picture and a text a row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from openblip.errors import DataError, MissingExtra
+from openblip.train.sources.collector import Collector
+
+Rows = Iterator[tuple[str, Mapping[str, Any]]]
+"""Of each row where it stands, in words, and its cells by column."""
+
+
+def read_table(table: Path, collector: Collector) -> None:
+    """Every row of a table. Paths start from the table's folder, unless the collector knows another. Rows with the same
+    picture are put together.
+
+    Raises DataError on what cannot be read, or a row without the columns that are needed.
+    """
+    readers = {".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
+    for where, row in readers.get(table.suffix.lower(), _json_lines)(table):
+        image = row[collector.columns.find(list(row), "image", where)]
+        if not isinstance(image, str) or not image.strip():
+            kind = " (pictures within the table are not read)" if isinstance(image, (dict, bytes)) else ""
+            collector.faults.append(f"{where}: {str(image)[:40]!r} is no path of a picture{kind}")
+            continue
+        collector.add_file(image.strip(), table.parent, where, row)
+
+
+def _csv(table: Path) -> Rows:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t" if table.suffix.lower() == ".tsv" else ",")
+            for row in reader:
+                where = f"{table}, line {reader.line_num}"
+                if None in row or None in row.values():
+                    columns = len(reader.fieldnames or ())
+                    raise DataError(f"{where} has not the {columns} cells of the first line: quote cells with commas")
+                yield where, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read the table {table}: {error}: save it as UTF-8") from error
+
+
+def _json_lines(table: Path) -> Rows:
+    try:
+        with table.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                where = f"{table}, line {number}"
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise DataError(f"{where} is not JSON: {error}") from error
+                if not isinstance(row, dict):
+                    raise DataError(f'{where} is no JSON object: write {{"image": "dog.jpg", "caption": "a dog"}}')
+                yield where, row
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the table {table}: {error}: save it as UTF-8") from error
+
+
+def _parquet(table: Path) -> Rows:
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtra("pyarrow", "train") from error
+    try:
+        number = 0
+        with pyarrow.parquet.ParquetFile(table) as file:
+            for batch in file.iter_batches(1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{table}, row {number}", row
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"cannot read the table {table}: {' '.join(str(error).split())}") from error
