@@ -3,8 +3,11 @@ the same files."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import pickle
+import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,24 +17,29 @@ from openblip.bulk.capfilt.shard_worker import ShardWorker, Task
 from openblip.errors import DataError, MissingExtra, OpenBlipError
 
 LOCAL = "local"
-_STORE_BYTES = 2**27  # rows are names: a local cluster needs next to no object store
+_STORE_BYTES = 2**27  # rows are tasks: a local cluster needs next to no object store
+_REACH_S = 10.0
 
 
 class RayWorker:
-    """The worker as Ray Data calls it: a row with a task's place goes in and comes out, with the error if there was
-    one. Ray makes one in each of its processes, and makes it again where the process was lost."""
+    """The worker as Ray Data calls it: a row with a task goes in, and one with its error, if there was one, comes out.
 
-    def __init__(self, scoring: Scoring, tasks: Mapping[int, Task]) -> None:
-        self._worker, self._tasks = ShardWorker(scoring), tasks
+    Ray makes one in each of its processes, and anew where the process was lost. It takes no arguments, which would have
+    to outlive the node that holds them: each row brings all that it needs.
+    """
+
+    def __init__(self) -> None:
+        self._worker: ShardWorker | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """row: {"place": of the task}."""
-        place = int(row["place"])
+        """row: {"work": the pickled Scoring, the same in all rows, and Task}."""
+        scoring, task = pickle.loads(row["work"])
+        self._worker = self._worker or ShardWorker(scoring)
         try:
-            self._worker.run(self._tasks[place])
+            self._worker.run(task)
         except OpenBlipError as error:
-            return {"place": place, "error": str(error)}
-        return {"place": place, "error": ""}
+            return {"place": task.place, "error": str(error)}
+        return {"place": task.place, "error": ""}
 
 
 def run_on_ray(scoring: Scoring, tasks: Sequence[Task], address: str, workers: int, tell: TellTask) -> Iterator[Task]:
@@ -49,22 +57,16 @@ def run_on_ray(scoring: Scoring, tasks: Sequence[Task], address: str, workers: i
     except ModuleNotFoundError as error:
         raise MissingExtra("ray", "bulk") from error
 
+    by_place = {task.place: replace(task, path=task.path.resolve(), root=task.root.resolve()) for task in tasks}
     started = not ray.is_initialized()
     if started:
         _connect(ray, address, workers)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    by_place = {task.place: replace(task, path=task.path.resolve(), root=task.root.resolve()) for task in tasks}
     try:
-        rows = ray.data.from_items([{"place": place} for place in by_place], override_num_blocks=len(by_place))
-        done = rows.map(
-            RayWorker,
-            fn_constructor_args=(scoring, by_place),
-            concurrency=(1, min(workers, len(by_place))),
-            num_cpus=1,
-        )
-        for row in done.iter_rows():
+        _silence(ray)
+        work = [{"work": pickle.dumps((scoring, task))} for task in by_place.values()]
+        rows = ray.data.from_items(work, override_num_blocks=len(work))
+        pool = ray.data.ActorPoolStrategy(size=min(workers, len(work)))
+        for row in rows.map(RayWorker, compute=pool, num_cpus=1).iter_rows():
             if row["error"]:
                 raise DataError(row["error"])
             yield by_place[int(row["place"])]
@@ -81,12 +83,27 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         if address == LOCAL:
             ray.init(num_cpus=workers, object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet)
         else:
+            _check_reach(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        raise DataError(
-            f"no Ray cluster at {address} ({_first_line(error)}): start one with 'ray start --head', or give "
-            "--ray local"
-        ) from error
+    except Exception as error:  # Ray raises a plain Exception where a node does not start in time
+        remedy = "try again" if address == LOCAL else "start one with 'ray start --head', or give --ray local"
+        raise DataError(f"no Ray cluster at {address} ({_first_line(error).rstrip('.')}): {remedy}") from error
+
+
+def _check_reach(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT, or ray://HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+
+
+def _silence(ray: Any) -> None:
+    """The run has its own lines."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _first_line(error: BaseException) -> str:
