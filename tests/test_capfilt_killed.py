@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -101,6 +102,25 @@ def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     assert "a worker process was killed" in said
     assert "Traceback" not in said
     run_to_its_end(command(web, tmp_path / "out", model, "--workers", "1"))
+
+
+def test_a_write_that_fails_is_one_clear_error(tmp_path: Path) -> None:
+    """Files may not grow beyond some bytes, as on a full disk; afterwards the run goes on."""
+    web, model = write_noisy(tmp_path / "web", shards=2, pictures=20), tiny_checkpoint(tmp_path / "model")
+    arguments = command(web, tmp_path / "out", model, "--workers", "1")
+    run_to_its_end(command(web, tmp_path / "whole", model, "--workers", "1"))
+    limit = (4000, 4000)
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=120, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "web-0000.jsonl cannot be written: File too large" in last
+    assert "run again" in last
+    assert "Traceback" not in done.stderr
+    run_to_its_end(arguments)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
 
 
 def _runs(pid: int) -> bool:

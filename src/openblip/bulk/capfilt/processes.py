@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.synchronize import Lock
 from typing import Any
@@ -25,6 +26,7 @@ TellTask = Callable[[int, int], None]
 """Told (place of the task, pictures scored of it)."""
 
 _LOOK_S = 0.5
+_AHEAD = 2  # tasks a worker that wait for it
 
 
 def run_here(scoring: Scoring, tasks: Sequence[Task], tell: TellTask) -> Iterator[Task]:
@@ -43,16 +45,18 @@ def run_processes(scoring: Scoring, tasks: Sequence[Task], workers: int, tell: T
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of the engine half alive
     places = max((task.place for task in tasks), default=0) + 1
     counts: Any = context.RawArray("q", places)  # written by one worker each, so it needs no lock
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)), context, initializer=_start_worker, initargs=(scoring, counts, context.Lock())
-    )
+    workers = min(workers, len(tasks))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(scoring, counts, context.Lock()))
+    to_come, waiting = iter(tasks), dict[Future[None], Task]()
     try:
-        waiting: dict[Future[None], Task] = {pool.submit(_work, task): task for task in tasks}
-        while waiting:
+        while True:
+            for task in islice(to_come, _AHEAD * workers - len(waiting)):
+                waiting[pool.submit(_work, task)] = task
+            if not waiting:
+                return
             done, _ = wait(waiting, timeout=_LOOK_S, return_when="FIRST_COMPLETED")
-            for place, count in enumerate(counts):
-                if count:
-                    tell(place, count)
+            for task in waiting.values():
+                tell(task.place, counts[task.place])
             for future in done:
                 future.result()
                 yield waiting.pop(future)

@@ -4,7 +4,6 @@ often it was interrupted: there is no time and no path in it."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,19 @@ from openblip.bulk.capfilt.summary import BIN, BINS, LOWEST, Summary
 
 
 @dataclass(frozen=True, slots=True)
+class ShardCounts:
+    """What is told of a single shard: its pictures by what became of them, its texts by source and decision."""
+
+    pictures: dict[str, int]
+    texts: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A finished run.
 
     models: captioner and filter as the manifest has them. decision: what was asked; rule: the thresholds that it came
-    to. shards: each one's summary by name; whole: all of them together. shown: how many pairs of a kind the contact
+    to. shards: each one's counts by name; whole: all of them together. shown: how many pairs of a kind the contact
     sheet has at most.
     """
 
@@ -26,7 +33,7 @@ class Report:
     scoring: dict[str, Any]
     decision: dict[str, Any]
     rule: Rule
-    shards: dict[str, Summary]
+    shards: dict[str, ShardCounts]
     whole: Summary
     shown: int
 
@@ -46,10 +53,10 @@ class Report:
             },
             "shards": {
                 name: {
-                    "pictures": dict(summary.pictures),
-                    "texts": {source: _accepted(summary.texts[source]) for source in SOURCES},
+                    "pictures": counts.pictures,
+                    "texts": {source: _accepted(counts.texts[source]) for source in SOURCES},
                 }
-                for name, summary in self.shards.items()
+                for name, counts in self.shards.items()
             },
             "broken_pictures": whole.errors,
             "broken_shards": whole.broken_off,
@@ -83,14 +90,6 @@ class Report:
         said += [f"{shard}: {key}: {reason}" for shard, key, reason in self.whole.errors]
         said += [f"{shard} breaks off: {reason}" for shard, reason in self.whole.broken_off.items()]
         return said
-
-
-def merged(summaries: Sequence[Summary], decision: str, shown_pairs: int) -> Summary:
-    """All shards together, in their order."""
-    whole = Summary(decision)
-    for summary in summaries:
-        whole.add(summary, shown_pairs)
-    return whole
 
 
 def rule_items(rule: Rule) -> list[tuple[str, float]]:

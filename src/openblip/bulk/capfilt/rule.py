@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,9 +26,10 @@ class Rule:
         """What becomes of one text, looked at alone."""
         if not clean_caption(text.text):
             return "empty"
-        if self.itm is not None and (text.itm is None or text.itm < self.itm):
+        # Written so that a score that is no number is dropped.
+        if self.itm is not None and not (text.itm is not None and text.itm >= self.itm):
             return "itm"
-        if self.itc is not None and (text.itc is None or text.itc < self.itc):
+        if self.itc is not None and not (text.itc is not None and text.itc >= self.itc):
             return "itc"
         return "kept"
 
@@ -67,8 +67,3 @@ def fraction_rule(pictures: Iterable[ScoredPicture], fraction: float, by: ScoreN
     kept = min(scores.size, max(1, round(fraction * scores.size)))
     threshold = float(np.partition(scores, scores.size - kept)[scores.size - kept])
     return Rule(itm=threshold) if by == "itm" else Rule(itc=threshold)
-
-
-def counted(verdicts: Iterable[Why]) -> dict[str, int]:
-    """How often each verdict fell, by name."""
-    return dict(sorted(Counter(verdicts).items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from openblip.bulk.capfilt.on_ray import run_on_ray
 from openblip.bulk.capfilt.page import contact_sheet
 from openblip.bulk.capfilt.processes import TellTask, run_here, run_processes
 from openblip.bulk.capfilt.records import iterate_scores
-from openblip.bulk.capfilt.report import Report, merged
+from openblip.bulk.capfilt.report import Report, ShardCounts
 from openblip.bulk.capfilt.rule import Rule, fraction_rule, known_rule
 from openblip.bulk.capfilt.settings import Decision, Scoring
 from openblip.bulk.capfilt.shard_worker import Task, finished
-from openblip.errors import DataError, OptionError
+from openblip.bulk.capfilt.summary import Summary
+from openblip.errors import DataError, MissingExtra, OptionError
 
 ProgressCall = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -103,6 +105,8 @@ class CapFilt:
             from openblip.engines.openvino.compile import checked_precision
 
             precision = checked_precision(precision)
+        elif find_spec("torch") is None:
+            raise MissingExtra("torch", "torch")
         models = {
             "captioner": look_up(captioner, CAPTIONER_TASKS) if captioner is not None else None,
             "filter": look_up(filter_, FILTER_TASKS) if filter_ is not None else None,
@@ -159,24 +163,25 @@ class _Meter:
 
     def __init__(self, pictures: dict[int, int], progress: ProgressCall, say: Say) -> None:
         self._total, self._progress, self._say = sum(pictures.values()), progress, say
-        self._done = dict.fromkeys(pictures, 0)
+        self._done, self._sum = dict.fromkeys(pictures, 0), 0
         self._start = self._said = time.monotonic()
 
     def tell(self, place: int, pictures: int) -> None:
         """So many pictures of the task in this place are scored."""
-        self._done[place] = max(self._done[place], pictures)
-        self._progress("pictures scored", sum(self._done.values()), self._total)
+        more = max(0, pictures - self._done[place])
+        self._done[place] += more
+        self._sum += more
+        self._progress("pictures scored", self._sum, self._total)
         if (now := time.monotonic()) - self._said >= _SAY_EVERY_S:
             self._said = now
-            done = sum(self._done.values())
-            rate = done / (now - self._start)
-            left = f", about {(self._total - done) / rate / 60:.0f} min left" if rate else ""
-            self._say(f"{done:,} of {self._total:,} pictures scored, {rate:.1f} a second{left}")
+            rate = self._sum / (now - self._start)
+            left = f", about {(self._total - self._sum) / rate / 60:.0f} min left" if rate else ""
+            self._say(f"{self._sum:,} of {self._total:,} pictures scored, {rate:.1f} a second{left}")
 
     def last(self) -> None:
         """All are done."""
-        done, seconds = sum(self._done.values()), time.monotonic() - self._start
-        self._say(f"{done:,} pictures scored in {seconds:.0f} s, {done / max(seconds, 1e-9):.1f} a second")
+        seconds = time.monotonic() - self._start
+        self._say(f"{self._sum:,} pictures scored in {seconds:.0f} s, {self._sum / max(seconds, 1e-9):.1f} a second")
 
 
 def _tasks(folder: RunFolder, inputs: Sequence[InputShard], rule: Rule | None, decision: dict[str, Any]) -> list[Task]:
@@ -196,10 +201,11 @@ def _report(
     rule: Rule,
     shown_pairs: int,
 ) -> Report:
-    shards = {task.name: finished(folder, task.name, task.decision) for task in tasks}
-    for name, summary in shards.items():
+    whole, shards = Summary(tasks[0].decision), {}
+    for task in tasks:
+        summary = finished(folder, task.name, task.decision)
         if summary is None:
-            raise DataError(f"{folder.summary(name)} was taken away while the run went on: run again")
-    known = {name: summary for name, summary in shards.items() if summary is not None}
-    whole = merged(list(known.values()), tasks[0].decision, shown_pairs)
-    return Report(models, scoring.to_dict(), decision, rule, known, whole, shown_pairs)
+            raise DataError(f"{folder.summary(task.name)} was taken away while the run went on: run again")
+        whole.add(summary, shown_pairs)
+        shards[task.name] = ShardCounts(summary.pictures, summary.texts)
+    return Report(models, scoring.to_dict(), decision, rule, shards, whole, shown_pairs)
