@@ -28,7 +28,8 @@ KNOWN: dict[str, ModelConfig] = {
 """Sizes of the members of the sets, for what can be said of them before they are fetched."""
 
 
-_BYTES_A_PARAMETER = {"f32": 7, "bf16": 6, "int8": 3}
+BYTES_A_PARAMETER = {"f32": 7, "bf16": 6, "int8": 3}
+"""What a process of the CPU engine takes at most, by precision; see `ModelEntry`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class ModelEntry:
     @property
     def memory_bytes(self) -> dict[str, int]:
         """By precision."""
-        return {precision: self.parameters * size for precision, size in _BYTES_A_PARAMETER.items()}
+        return {precision: self.parameters * size for precision, size in BYTES_A_PARAMETER.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""

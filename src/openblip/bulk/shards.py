@@ -84,7 +84,7 @@ def _groups(shard: Path) -> Iterator[tuple[str, _Members]]:
     key: str | None = None
     members: _Members = {}
     for name, content, offset in _members(shard):
-        stem, suffix = _split(name)
+        stem, suffix = split_name(name)
         if stem != key and key is not None:
             yield key, members
             members = {}
@@ -101,7 +101,7 @@ def _members(shard: Path) -> Iterator[tuple[str, bytes, int]]:
     try:
         with tarfile.open(shard, "r|*") as archive:
             for member in archive:
-                stem, suffix = _split(member.name)
+                stem, suffix = split_name(member.name)
                 if not member.isfile() or not stem or suffix not in IMAGE_SUFFIXES | {"json"}:
                     continue
                 if member.size > MAX_MEMBER_BYTES:
@@ -112,8 +112,9 @@ def _members(shard: Path) -> Iterator[tuple[str, bytes, int]]:
         raise DataError(f"cannot read the shard {shard}: {error}: is it a whole tar file?") from error
 
 
-def _split(name: str) -> tuple[str, str]:
-    """WebDataset's split: the key ends at the first dot of the file name, whatever the folders hold."""
+def split_name(name: str) -> tuple[str, str]:
+    """A member's key and suffix, by WebDataset's split: the key ends at the first dot of the file name, whatever the
+    folders hold."""
     path = PurePosixPath(name)
     stem, _, suffix = path.name.partition(".")
     return (str(path.with_name(stem)) if stem else ""), suffix.lower()

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import click
 
+from openblip.cli.capfilt import capfilt
 from openblip.cli.captions import caption
 from openblip.cli.data import train
 from openblip.cli.evaluation import evaluation
@@ -78,5 +79,5 @@ def commands() -> None:
     """BLIP: captions of pictures, answers about them and image-text scores, on the CPU at hand."""
 
 
-for command in (analyze, answer, caption, convert, embed, evaluation, match, models, pull, train, verify):
+for command in (analyze, answer, capfilt, caption, convert, embed, evaluation, match, models, pull, train, verify):
     commands.add_command(command)

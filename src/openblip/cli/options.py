@@ -52,6 +52,12 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def run_options(precision: str | None = None) -> Callable[[Command], Command]:
     """The options that say how a model runs. precision: the default, where it is not left to the engine."""
+    threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one a core]")
+    return _with_all(engine_options(precision), threads)
+
+
+def engine_options(precision: str | None = None) -> Callable[[Command], Command]:
+    """The options that say what computes, and in which precision."""
     default = precision or "bf16 where the processor has it, else f32"
     return with_all(
         click.option(
@@ -67,7 +73,6 @@ def run_options(precision: str | None = None) -> Callable[[Command], Command]:
             default=precision,
             help=f"Of the computation; int8 is for openvino, f16 for torch on CUDA.  [default: {default}]",
         ),
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one a core]"),
     )
 
 
