@@ -73,6 +73,16 @@ def read_shards(paths: Iterable[str | Path]) -> Iterator[Sample]:
             yield _sample(Path(path), key, members)
 
 
+def read_metadata(paths: Iterable[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and json of every sample, whatever the json holds, in the order of the shards; pictures are passed over.
+
+    Raises DataError, naming shard and key, where a tar cannot be read to its end, a json is missing or is no object.
+    """
+    for path in paths:
+        for key, members in _groups(Path(path)):
+            yield key, _metadata(f"{path}: {key}", members)
+
+
 _Members = dict[str, tuple[bytes, int]]
 """Of one key: suffix -> content and its place in the tar."""
 
@@ -125,12 +135,17 @@ def _sample(shard: Path, key: str, members: _Members) -> Sample:
         raise DataError(f"{where} has {found}: give one of {', '.join(sorted(IMAGE_SUFFIXES))} a key")
     if "json" not in members:
         raise DataError(f"{where}.{images[0]} has no {key}.json beside it: put each picture's captions next to it")
-    try:
-        metadata = json.loads(members["json"][0])
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{where}.json is not JSON: {error}") from error
-    captions = metadata.pop("captions", None) if isinstance(metadata, dict) else None
+    metadata = _metadata(where, members)
+    captions = metadata.pop("captions", None)
     if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
         raise DataError(f'{where}.json has no captions: give {{"captions": ["a dog on a beach", ...]}}')
     image_bytes, offset = members[images[0]]
     return Sample(key, image_bytes, tuple(captions), metadata, shard, offset)
+
+
+def _metadata(where: str, members: _Members) -> dict[str, Any]:
+    try:
+        metadata = json.loads(members["json"][0]) if "json" in members else None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{where}.json is not JSON: {error}") from error
+    return metadata if isinstance(metadata, dict) else {}

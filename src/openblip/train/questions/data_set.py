@@ -1,0 +1,114 @@
+"""Questions of a whole data set: wordings drawn, answers balanced, yes and no in step. Knows captions by key, not where
+they come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openblip.train.questions.exists import Statistics, balanced, excluded, present, wordings
+from openblip.train.questions.kinds import Candidate, candidates
+from openblip.train.questions.scene import Scene
+
+YES_NO_SHARE = 1 / 3
+LARGEST_ANSWER = 0.5
+ASKED_OFTEN = 20
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a picture.
+
+    kind: one of `KINDS`, or "daquar". form: the exact question as the answer prior counts it. answers: each with its
+    weight, the number of captions that give it; the first is the best.
+    """
+
+    kind: str
+    form: str
+    question: str
+    answers: Mapping[str, float]
+
+
+def questions_of(
+    captions: Sequence[str], *, statistics: Statistics | None = None, key: str = "", seed: int = 0
+) -> list[Question]:
+    """The questions that one picture's captions answer, in a fixed order; the same for the same captions, key and seed.
+
+    statistics: of a training set (`Statistics.of`); with it come questions of the kind "exists", a no for every yes.
+    """
+    scene = Scene.of(captions)
+    random = _random(key, seed)
+    found = [_worded(candidate, random) for candidate in candidates(scene)]
+    if statistics is None:
+        return found
+    there, shut = present(scene), excluded(scene)
+    yes = [name for name in statistics.asked if there[name] >= 2]
+    no = sorted(
+        (name for name in statistics.asked if name not in shut and not there[name]),
+        key=lambda name: (-statistics.affinity(name, there), name),
+    )
+    for is_there, names in ((True, yes[: len(no)]), (False, no[: len(yes)])):
+        found += [_exists(name, is_there, int(random.integers(len(wordings(name))))) for name in names]
+    return found
+
+
+def questions_of_set(
+    captions: Mapping[str, Sequence[str]], statistics: Statistics, seed: int = 0
+) -> dict[str, list[Question]]:
+    """The questions of each picture of a data set.
+
+    No answer to a question that is asked often takes more than half of its pictures; yes/no questions are at most a third
+    of all, and of each wording half yes, half no.
+    """
+    scenes = [Scene.of(texts) for texts in captions.values()]
+    found = _without_rule(dict(zip(captions, map(candidates, scenes), strict=True)), seed)
+    asked = sum(map(len, found.values()))
+    wanted = int(asked * YES_NO_SHARE / (1 - YES_NO_SHARE))
+    pairs = balanced(scenes, statistics, wanted, seed)
+    questions = {}
+    for (key, chosen), asks in zip(found.items(), pairs, strict=True):
+        random = _random(key, seed)
+        questions[key] = [_worded(candidate, random) for candidate in chosen] + [_exists(*ask) for ask in asks]
+    return questions
+
+
+def _without_rule(found: Mapping[str, list[Candidate]], seed: int) -> dict[str, list[Candidate]]:
+    """Leave out pictures of the answer that would rule a question, so that looking pays."""
+    places: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for key, asked in found.items():
+        for candidate in asked:
+            best = next(iter(candidate.answers))
+            places[candidate.kind, candidate.topic][best].append(key)
+    dropped: set[tuple[str, str, str]] = set()
+    for (kind, topic), by_answer in places.items():
+        all_pictures = sum(map(len, by_answer.values()))
+        best = max(by_answer, key=lambda answer: (len(by_answer[answer]), answer))
+        others = all_pictures - len(by_answer[best])
+        most = max(others, ASKED_OFTEN // 2)
+        if all_pictures >= ASKED_OFTEN and len(by_answer[best]) > most:
+            order = np.random.default_rng((seed, 5)).permutation(len(by_answer[best]))
+            dropped |= {(by_answer[best][int(place)], kind, topic) for place in order[most:]}
+    return {
+        key: [candidate for candidate in asked if (key, candidate.kind, candidate.topic) not in dropped]
+        for key, asked in found.items()
+    }
+
+
+def _random(key: str, seed: int) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8]))
+
+
+def _worded(candidate: Candidate, random: np.random.Generator) -> Question:
+    text = candidate.templates[int(random.integers(len(candidate.templates)))]
+    return Question(candidate.kind, text, text, dict(candidate.answers))
+
+
+def _exists(name: str, is_there: bool, wording: int) -> Question:
+    text = wordings(name)[wording]
+    return Question("exists", text, text, {"yes" if is_there else "no": 1.0})
