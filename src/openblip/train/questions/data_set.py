@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from openblip.train.questions.exists import Statistics, balanced, excluded, present, wordings
-from openblip.train.questions.kinds import Candidate, candidates
+from openblip.train.questions.candidate import Candidate
+from openblip.train.questions.kinds import candidates
 from openblip.train.questions.scene import Scene
 
 YES_NO_SHARE = 1 / 3

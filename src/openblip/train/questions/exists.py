@@ -25,7 +25,7 @@ for _name in ("man", "woman", "boy", "girl", "child", "baby"):
     OBJECTS[_name] = frozenset(word for word, name in words.PEOPLE.items() if name == _name)
 
 MIN_PICTURES = 12
-MIN_AGREEMENT = 0.45
+MIN_AGREEMENT = 0.7
 
 
 @cache
@@ -70,7 +70,8 @@ def _companions(name: str) -> frozenset[str]:
 class Statistics:
     """What the training captions tell about objects.
 
-    agreement: the chance that a caption of a picture names the object when another one does. together: how many
+    agreement: the chance that a caption of a picture names the object, or leaves room for it, when another one names it.
+    together: how many
     pictures show both of two objects. pictures: how many show one.
     """
 
@@ -88,8 +89,9 @@ class Statistics:
         for scene in scenes:
             there = present(scene)
             pictures.update(there.keys())
+            alone = [excluded(Scene((caption,))) for caption in scene.captions]
             for name, times in there.items():
-                again[name] += times * (times - 1)
+                again[name] += times * (sum(name in room for room in alone) - 1)
                 chances[name] += times * (len(scene.captions) - 1)
             together.update((one, other) for one in there for other in there if one != other)
         agreement = {name: again[name] / chances[name] if chances[name] else 0.0 for name in sorted(pictures)}
@@ -144,7 +146,7 @@ def balanced(
         number = min(len(yes[name]), len(no[name]), limit)
         if number:
             kept = random.choice(len(yes[name]), number, replace=False)
-            weights = np.array(chance[name])
+            weights = np.array(chance[name]) ** 2
             hard = random.choice(len(no[name]), number, replace=False, p=weights / weights.sum())
             pairs += [(name, yes[name][one], no[name][other]) for one, other in zip(kept, hard, strict=True)]
     found: list[list[tuple[str, bool, int]]] = [[] for _ in scenes]

@@ -35,6 +35,9 @@ TABLES = (
 NOUNS = frozenset(word for table in TABLES for word in table)
 
 
+BASES = frozenset(words.VERBS)
+
+
 @dataclass(frozen=True)
 class Mention:
     """One noun phrase. head: its noun, singular. count: how many, None where that is left open. definite: "the", "his".
@@ -126,6 +129,8 @@ def plural(word: str) -> str:
 @cache
 def ing(verb: str) -> str:
     """"run" -> "running"."""
+    if verb.endswith("ing") and verb not in BASES:
+        return verb
     if verb in words.IRREGULAR:
         return words.IRREGULAR[verb]
     if verb in words.DOUBLED:
@@ -143,7 +148,6 @@ def _third_person(verb: str) -> str:
     return verb + "s"
 
 
-BASES = frozenset(words.VERBS)
 ING = {ing(verb): verb for verb in words.VERBS} | {"laying": "lie", "trying": "try", "fishing": "fish"}
 FINITE = {_third_person(verb): verb for verb in words.VERBS} | {"lays": "lie", "has": "have", "lies": "lie"}
 _PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {}

@@ -10,6 +10,7 @@ from functools import cached_property
 from openblip.train.questions import words
 from openblip.train.questions.parse import Event, Mention, Parsed, parse, plural
 
+MOST = 0.75  # a share of the captions that outvotes the others
 MANY = 99  # "several", "a group of": more than anybody counted
 
 
@@ -92,20 +93,23 @@ class _Cast:
 
     @property
     def single(self) -> bool:
-        """Whether every caption that mentions any mentions one."""
-        return bool(self.totals) and set(self.totals) == {1}
+        """Whether nearly every caption that mentions any mentions one."""
+        return self._share(1 for each in self.totals if each == 1) >= MOST
 
     @property
     def several(self) -> bool:
-        """Whether every caption that mentions any mentions more than one."""
-        return bool(self.totals) and min(self.totals) >= 2
+        """Whether nearly every caption that mentions any mentions more than one."""
+        return self._share(1 for each in self.totals if each > 1) >= MOST
+
+    def _share(self, some: Iterator[int]) -> float:
+        return sum(some) / max(len(self.totals), 1)
 
     def name(self, caption: Parsed, subjects: Sequence[Mention]) -> str:
         """See `Scene.name`."""
+        own = next((mentions for other, mentions in self.mentions if other is caption), ())
         if self.single:
-            return self._common_name() if len(subjects) == 1 else ""
+            return self._common_name() if total(own) == 1 else ""
         if self.several:
-            own = next((mentions for other, mentions in self.mentions if other is caption), ())
             if own and total(subjects) == total(own):
                 return self._common_plural()
         if len(subjects) == 1 and self.kind == "person":
@@ -116,7 +120,8 @@ class _Cast:
         labels = self.labels()
         if self.kind != "person":
             return next(iter(sorted(label for label in labels if label != "animal")), "animal")
-        if len({words.SEX[label] for label in labels if label in words.SEX}) > 1:
+        sexes = Counter({sex: sum(labels[label] for label in words.SEX if words.SEX[label] == sex) for sex in "mf"})
+        if min(sexes.values()) > 0 and max(sexes.values()) < 3 * min(sexes.values()):
             return "person"
         return _most(labels)
 

@@ -110,6 +110,7 @@ PEOPLE = table("""
     tourist:
 """)
 
+TITLES = {"man", "woman", "boy", "girl", "child", "baby"}
 SEX = {"man": "m", "boy": "m", "woman": "f", "girl": "f"}
 AGE = {"man": "old", "woman": "old", "boy": "young", "girl": "young", "child": "young", "baby": "young"}
 IN_PLAIN_WORDS = {"man", "woman", "boy", "girl", "child", "baby", "person", "people"}
@@ -261,7 +262,7 @@ PLACES = table("""
     cliff:
     desert: dune sand_dune
     cave:
-    trail: path pathway
+    path: trail pathway
     racetrack: race_track
     stadium: arena
     gym: gymnasium
@@ -319,7 +320,7 @@ TERRAIN = table("""
     hay: straw
     road: street
     sidewalk:
-    path: trail
+    path: trail pathway
     field:
     hill:
     beach:
@@ -333,7 +334,7 @@ WITHIN = {  # how a place is spoken of where somebody is in it or on it
             yard garden desert cave rink kitchen bedroom bathroom office library museum store market restaurant bar gym
             woods air waves classroom stadium hay leaves puddle gravel parking_lot skate_park bathtub crowd rain sky
             living_room hallway arena snowbank courtyard alley""",
-        "on": """beach road sidewalk court lawn mountain hill cliff trail racetrack slope stage dock track bridge floor
+        "on": """beach road sidewalk court lawn mountain hill cliff racetrack slope stage dock path track bridge floor
             ground ice football_field soccer_field baseball_field rocks carpet stairs grass_field concrete balcony deck porch
             roof platform snow_slope""",
         "at": """playground rodeo amusement_park airport zoo farm""",
@@ -341,6 +342,11 @@ WITHIN = {  # how a place is spoken of where somebody is in it or on it
     }.items()
     for name in (word.replace("_", " ") for word in names.split())
 }
+SIDES = dict.fromkeys(
+    "bench stool bike motorcycle horse skateboard surfboard rock log wall fence railing ledge blanket towel sled trampoline "
+    "ramp slide swing rope roof platform escalator scooter".split(), "on",
+) | dict.fromkeys("tunnel tent bathtub stroller wheelchair car canoe kayak hammock tree cart".split(), "in")
+"""Where one preposition alone fits."""
 SEATS = table("""
     bench:
     couch: sofa
@@ -517,18 +523,31 @@ BUNCHES = set(
 )
 """A group of people is people."""
 
+WEATHER_PATTERNS = {
+    "sunny": r"in (the|bright) sun(light|shine)?\b|under the sun\b|bright sun\b|sun (is )?shin",
+    "snowy": r"\bit (is )?snow(s|ing)\b|snow(flakes)? (is |are )?fall|falling snow|snowy day",
+    "clear": r"clear( blue)? (sky|skies|day)|blue sky\b|blue skies",
+    "windy": r"wind (is )?blow|\bin the wind\b|strong wind|windswept",
+    "rainy": r"in the rain\b|rain (is )?(fall|pour)|rainy day",
+}
 WEATHER = table("""
     rainy: rain raining rainstorm rainfall drizzle
     snowy: snowing snowstorm blizzard
-    sunny: sunshine sunlit
-    cloudy: overcast clouds
+    sunny: sunshine sunlit sunlight
+    cloudy: overcast
     foggy: fog misty mist
     windy: wind
     stormy: storm
 """)
+TIME_PATTERNS = {
+    "sunset": r"sun (is )?(sets|setting|set|going down|goes down)\b|setting sun",
+    "sunrise": r"sun (is )?(rises|rising)|rising sun",
+    "night": r"night-?(time|sky|scene)|night sky|at night|in the dark\b",
+    "day": r"sunny day|clear day|during the day|bright day|summer day|winter day|in daylight",
+}
 TIMES = table("""
     night: nighttime
-    sunset: dusk twilight
+    sunset: dusk twilight sundown sunsets
     sunrise: dawn
     evening:
     morning:
@@ -552,7 +571,7 @@ VERBS = """
     twirl scream scratch chat hover pounce charge wash cling trek act squeeze sip peer photograph rock return skip prance
     search hop grill shout vault gesture play wear make take do perform appear seem have be kick paint lay jump gaze enter
     tie carve trip nap snorkel pedal recline serve exit traverse perch huddle wander stroll grasp swing frolic romp
-    bathe sunbathe compete lunge dash sprint stomp tackle block wag slip tickle tease wrestle knit sew play type
+    bathe sunbathe compete lunge dash sprint stomp tackle block wag slip tickle tease wrestle sew play type
     bike
 """.split()
 IRREGULAR = {"lie": "lying", "tie": "tying", "be": "being", "ski": "skiing", "see": "seeing", "die": "dying"}
@@ -574,12 +593,20 @@ VERBS_SELDOM = set(
 )
 """Nouns where a thing, not somebody, stands before them ("ocean waves", "a chain link fence")."""
 
+ALONE = set(
+    "run jump play sit stand walk climb swim smile swing pose watch race lie hang talk fly eat dance slide leap fight splash "
+    "skateboard drink wait ski lean laugh fish surf read shop fall skate drive hike smoke sleep wrestle snowboard stare kiss hug "
+    "wave wade rest dig roll grind float sing paddle balance crash spin kayak bark kneel rollerblade work sniff bounce row jog "
+    "march waterski listen speak crouch box relax raft wakeboard camp glide sled cry cook crawl yell dive chat shout juggle "
+    "cheer celebrate stretch clap yawn parasail soar gallop trot growl hide dribble wash pray lounge scream squat cycle "
+    "bike sail sunbathe bathe frolic trek charge windsurf rollerskate canoe golf skydive roughhouse somersault "
+    "barbecue grill sweep clean vacuum draw paint write shovel hop skip sprint stroll gaze bowl embrace".split()
+)
+"""Verbs that answer what somebody is doing without an object."""
 VERBS_MOSTLY = set("jumps stands smiles drinks kisses points dances skates wears throws".split())
 
-STATES = {
-    "sit": "posture", "stand": "posture", "lie": "posture", "kneel": "posture", "crouch": "posture", "walk": "moving",
-    "run": "moving", "swim": "moving", "sleep": "posture",
-}  # fmt: skip
+STATES = set("sit stand lie kneel crouch walk run swim sleep climb".split())
+"""Of these nobody does two at once."""
 
 DETERMINERS = set(
     "a an the this that these those some each every another other its his her their both no any all either".split()
@@ -627,7 +654,7 @@ PHRASES = """
 
 # Is there any X
 
-NEVER_ASKED = {"animal", "vehicle", "leaves", "rocks", "dirt", "concrete", "toy", "lawn", "fair", "skis"}
+NEVER_ASKED = {"camera", "animal", "vehicle", "leaves", "rocks", "dirt", "concrete", "toy", "lawn", "fair", "skis"}
 UNCOUNTED = {"water", "snow", "grass", "sand", "mud", "ice", "fire", "hay", "gravel", "concrete", "dirt"}
 _VAGUE = "something object item thing".split()
 CONFUSABLE = [
