@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate, agreed, as_many, is_or_are, many, per_caption
-from openblip.train.questions.parse import Mention, Parsed, singular
-from openblip.train.questions.scene import Scene
+from openblip.train.questions.parse import Mention, Parsed, plural, singular
+from openblip.train.questions.scene import Scene, total
 
 _Given = list[tuple[Parsed, tuple[str, ...]]]
 
@@ -21,21 +21,25 @@ def colour(scene: Scene) -> Iterator[Candidate]:
         worn = _worn(scene, caption)
         seen: Counter[str] = Counter()
         for mention in caption.mentions:
+            if mention.person and "blonde" in mention.colours:
+                owner = scene.name(caption, (mention,))
+                if owner and not many(owner):
+                    found[f"{owner}'s hair"].append((caption, ("blonde",)))
             name = _coloured_thing(scene, caption, mention, worn)
             if not name:
                 continue
             seen[name] += 1
             again = seen[name] > 1 and mention.determiner not in {"the", "his", "her", "its"}
             several = mention.count != 1 and singular(mention.head) not in words.PAIRS and mention.head not in words.PAIRS
-            if again or (several and words.GARMENTS.get(mention.head) not in words.PAIRS):
+            if again or (several and not (mention.animal and many(name)) and words.GARMENTS.get(mention.head) not in words.PAIRS):
                 spoilt.add(name)
             if mention.colours:
                 found[name].append((caption, mention.colours))
     for name, given in sorted(found.items()):
         one_toy = name not in words.TOYS or _one_toy_of_one_colour(scene)
         if name not in spoilt and one_toy:
-            verb = "are" if name.rpartition("'s ")[2] in words.PAIRS else "is"
-            wordings = f"what colour {verb} the {name}?", f"what color {verb} the {name}?"
+            verb = "are" if name.rpartition("'s ")[2] in words.PAIRS or many(name) else "is"
+            wordings = tuple(f"what {word} {verb} the {name}?" for word in ("colour", "color"))
             yield Candidate("colour", name, wordings, colours(given))
 
 
@@ -55,28 +59,35 @@ def _worn(scene: Scene, caption: Parsed) -> dict[int, str]:
     owners: dict[int, str] = {}
     for event in caption.events:
         for thing in (*event.objects, *(noun for _, noun in event.phrases)):
-            if thing.head in words.GARMENTS:
+            if thing.head in words.GARMENTS or thing.head == "hair":
                 alone = len(event.subjects) == 1 and event.certain and event.verb in {"", "wear"}
                 owners[thing.place] = scene.name(caption, event.subjects) if alone else ""
     return owners
 
 
-_NOT_ONE_COLOUR = set("floor ground air fire waterfall bubble fish goal stairs step steps wave fountain bridge tree leaf statue".split())
+_NOT_ONE_COLOUR = set("hair floor ground air fire waterfall bubble fish goal stairs step steps wave fountain bridge tree leaf statue".split())
 
 
 def _coloured_thing(scene: Scene, caption: Parsed, mention: Mention, worn: Mapping[int, str]) -> str:
     """How a question names the mention; "" where it is nothing to ask the colour of."""
     if mention.animal and mention.animal != "animal":
-        return mention.animal
+        cast = scene.animals.get(mention.animal)
+        whole = bool(cast) and total((mention,)) > 1 and cast.several and scene.name(caption, (mention,)) == plural(mention.animal)
+        return plural(mention.animal) if whole else mention.animal
     if mention.head in words.GARMENTS:
         garment = words.GARMENTS[mention.head]
         owner = scene.name(caption, (mention.owner,)) if mention.owner else worn.get(mention.place, "")
         wears_it = owner in words.PEOPLE.values() or garment in words.WORN_BY_DOGS
+        if mention.written == "clothes":
+            return f"{owner} wearing" if owner in words.PEOPLE.values() and not many(owner) else ""
         return f"{owner}'s {garment}" if owner and wears_it and not many(owner) and garment != "outfit" else ""
+    if mention.head == "hair":
+        owner = scene.name(caption, (mention.owner,)) if mention.owner else worn.get(mention.place, "")
+        return f"{owner}'s hair" if owner in words.PEOPLE.values() and not many(owner) else ""
     if mention.head in _NOT_ONE_COLOUR:
         return ""
     if mention.head in words.VEHICLES:
-        return words.VEHICLES[mention.head]
+        return words.VEHICLES[mention.head] if mention.head != "vehicle" else ""
     for table in (words.THINGS, words.SEATS, words.RIDDEN):
         if mention.head in table and mention.head not in words.PLACES and mention.head not in words.TERRAIN:
             return mention.head
@@ -85,7 +96,9 @@ def _coloured_thing(scene: Scene, caption: Parsed, mention: Mention, worn: Mappi
 
 def colours(given: _Given) -> dict[str, float]:
     """The colours with the captions that name them, where these agree; black and white is one answer."""
-    counted = per_caption((caption, " and ".join(sorted(named))) for caption, named in given if len(named) <= 2)
+    if any(len(named) > 2 for _, named in given):
+        return {}
+    counted = per_caption((caption, " and ".join(sorted(named))) for caption, named in given)
     best = next(iter(counted), "")
     return counted if all(_agree(answer, best) for answer in counted) else {}
 

@@ -272,12 +272,29 @@ def _chunks(tokens: list[str], tags: list[str]) -> Iterator[Mention | tuple[str,
     place = 0
     while place < len(tokens):
         end = _phrase_end(tokens, tags, place)
-        if end is None:
+        clothes = _colours_alone(tokens, tags, place) if end is None else None
+        if clothes:
+            yield replace(_mention([*tokens[place:clothes], "clothes"], [*tags[place:clothes], "noun"], place), plural=False)
+            place = clothes
+        elif end is None:
             yield tokens[place], tags[place]
             place += 1
         else:
             yield _mention(tokens[place:end], tags[place:end], place)
             place = end
+
+
+def _colours_alone(tokens: list[str], tags: list[str], start: int) -> int | None:
+    """Where "in red" or "wearing black and white" ends: colours that stand for clothes; None where there are none."""
+    if not start or tokens[start - 1] not in {"in", "wearing", "wears"}:
+        return None
+    end = start
+    while end < len(tokens) and (
+        tokens[end] in words.COLOURS or tokens[end] in {"all", "bright", "dark", "light"}
+        or (tokens[end] in {"and", ","} and end + 1 < len(tokens) and tokens[end + 1] in words.COLOURS)
+    ):
+        end += 1
+    return end if any(token in words.COLOURS for token in tokens[start:end]) else None
 
 
 def _phrase_end(tokens: list[str], tags: list[str], start: int) -> int | None:

@@ -484,6 +484,19 @@ THINGS = table("""
     tire:
     gun:
     fish:
+    building: house
+    wall:
+    door:
+    flower:
+    basket:
+    scooter:
+    rug: carpet
+    blanket:
+    towel:
+    ribbon:
+    box:
+    pole:
+    ladder:
 """)
 
 COLOURS = table("""
@@ -654,7 +667,7 @@ PHRASES = """
 
 # Is there any X
 
-NEVER_ASKED = {"camera", "animal", "vehicle", "leaves", "rocks", "dirt", "concrete", "toy", "lawn", "fair", "skis"}
+NEVER_ASKED = {"building", "wall", "door", "flower", "box", "pole", "rug", "towel", "blanket", "basket", "ribbon", "camera", "animal", "vehicle", "leaves", "rocks", "dirt", "concrete", "toy", "lawn", "fair", "skis"}
 UNCOUNTED = {"water", "snow", "grass", "sand", "mud", "ice", "fire", "hay", "gravel", "concrete", "dirt"}
 _VAGUE = "something object item thing".split()
 CONFUSABLE = [
