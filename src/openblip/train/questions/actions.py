@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
-from openblip.train.questions.candidate import Candidate, is_or_are, many, per_caption, with_article
-from openblip.train.questions.parse import Event, Mention, Parsed, ing, plural, singular
+from openblip.train.questions.candidate import Candidate, is_or_are, many, per_caption, thing_name, with_article
+from openblip.train.questions.parse import Event, Mention, Parsed, ing, singular
 from openblip.train.questions.scene import Scene
 
 _Given = dict[tuple[str, str], list[tuple[Parsed, str]]]
@@ -75,7 +75,7 @@ def holding(scene: Scene) -> Iterator[Candidate]:
             continue
         mouth = bool(event.subjects[0].animal) and any(noun.head == "mouth" for _, noun in event.phrases)
         for thing in _held(event, mouth=mouth):
-            if answer := _thing(thing):
+            if answer := thing_name(thing):
                 found[name, "mouth" if mouth else "hold"].append((caption, answer))
     for (name, how), given in sorted(found.items()):
         if how == "hold":
@@ -95,24 +95,6 @@ def _held(event: Event, *, mouth: bool) -> list[Mention]:
         return with_it
     hand = event.subjects[0].person and any(noun.head in {"hand", "arm"} for _, noun in event.phrases)
     return [noun for noun in with_it if noun.head in words.THINGS] if hand else []
-
-
-_UNTOLD = set(
-    "something object item hand arm mouth thing place air it each one other sun side piece kind edge end type top head face position "
-    "pose lot front right left chunk bundle couple bunch set finger handful container body tool gear equipment onto part stuff way".split()
-) | {"each other", "one another"}  # fmt: skip
-
-
-def _thing(mention: Mention) -> str:
-    """The plain name of a thing; "" where the caption does not say."""
-    if mention.head in _UNTOLD or not mention.head.replace(" ", "").isalpha():
-        return ""
-    if mention.person:
-        return mention.person if mention.person in words.TITLES and not mention.plural else ""
-    if mention.animal:
-        return plural(mention.animal) if mention.plural else mention.animal
-    name = words.TOYS.get(mention.head) or words.THINGS.get(mention.head) or mention.head
-    return plural(name) if mention.plural and name not in words.PAIRS else name
 
 
 def _without_toys(answers: Mapping[str, float]) -> dict[str, float]:
@@ -140,9 +122,13 @@ def doing(scene: Scene) -> Iterator[Candidate]:
             continue
         if answer := _activity(event):
             found[name].append((caption, answer))
+        if event.verb == "play" and not event.objects:
+            for preposition, thing in event.phrases[:1]:
+                if preposition == "with" and (answer := thing_name(thing)):
+                    to_what[name, "play with"].append((caption, answer))
         if event.verb in _ASKED_OBJECT and len(event.objects) == 1:
             thing = event.objects[0]
-            answer = _thing(thing) if event.verb != "play" else thing.head if thing.head in _PLAYED else ""
+            answer = thing_name(thing) if event.verb != "play" else thing.head if thing.head in _PLAYED else ""
             if answer:
                 to_what[name, event.verb].append((caption, answer))
     for name, given in sorted(found.items()):
@@ -150,7 +136,8 @@ def doing(scene: Scene) -> Iterator[Candidate]:
         if sum(answers.values()) >= 2:
             yield Candidate("doing", name, (f"what {is_or_are(name)} the {name} doing?",), answers)
     for (name, verb), given in sorted(to_what.items()):
-        wordings = (f"what {is_or_are(name)} the {name} {ing(verb)}?",)
+        first, _, rest = verb.partition(" ")
+        wordings = (f"what {is_or_are(name)} the {name} {' '.join(filter(None, (ing(first), rest)))}?",)
         yield Candidate("doing", f"{verb} what", wordings, _without_toys(per_caption(given)))
     yield from _game(scene)
 
@@ -171,7 +158,7 @@ def _activity(event: Event) -> str:
         if event.verb == "ride":
             ridden = words.VEHICLES.get(thing.head) or words.RIDDEN.get(thing.head)
             return f"{verb} {with_article(singular(ridden))}" if ridden else ""
-        name = _thing(thing)
+        name = thing_name(thing)
         if name and not thing.plural and " " not in name:
             return f"{verb} {name}" if name in _UNCOUNTED else f"{verb} {with_article(name)}"
     if event.verb not in words.ALONE or (event.objects and event.verb in {"swing", "fly", "drive", "paint"}):
