@@ -73,7 +73,7 @@ def _deeds_of_others(scene: Scene, name: str) -> set[str]:
 
 def _deed(event: Event) -> str:
     """"riding the bike", "running in the snow", "wearing a red hat"; "" where it does not say enough."""
-    if event.verb in {"", "have", "be", "seem", "get", "go", "do", "try", "appear"} or event.verb.endswith("*"):
+    if event.verb in {"", "have", "be", "seem", "get", "go", "do", "try", "appear", "put", "take", "make", "use", "give"} or event.verb.endswith("*"):
         return ""
     if event.verb == "wear":
         return _wearing(event)

@@ -44,9 +44,10 @@ def questions_of(
     """
     scene = Scene.of(captions)
     random = _random(key, seed)
-    found = [_worded(candidate, random) for candidate in candidates(scene)]
+    asked = candidates(scene)
     if statistics is None:
-        return found
+        return [_worded(candidate, random) for candidate in asked]
+    found = [_worded(each, random) for each in map(statistics.usual, asked) if each.answers]
     there, shut = present(scene), excluded(scene)
     yes = [name for name in statistics.asked if there[name] >= 2]
     no = sorted(
@@ -67,7 +68,8 @@ def questions_of_set(
     of all, and of each wording half yes, half no.
     """
     scenes = [Scene.of(texts) for texts in captions.values()]
-    found = _without_rule(dict(zip(captions, map(candidates, scenes), strict=True)), seed)
+    usual = ([each for each in map(statistics.usual, candidates(scene)) if each.answers] for scene in scenes)
+    found = _without_rule(dict(zip(captions, usual, strict=True)), seed)
     asked = sum(map(len, found.values()))
     wanted = int(asked * YES_NO_SHARE / (1 - YES_NO_SHARE))
     pairs = balanced(scenes, statistics, wanted, seed)

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 
 from openblip.train.questions import words
+from openblip.train.questions.candidate import Candidate
+from openblip.train.questions.kinds import candidates
 from openblip.train.questions.parse import plural, singular
 from openblip.train.questions.scene import Scene, may_be
 
@@ -25,6 +27,7 @@ for _name in ("man", "woman", "boy", "girl", "child", "baby"):
     OBJECTS[_name] = frozenset(word for word, name in words.PEOPLE.items() if name == _name)
 
 MIN_PICTURES = 12
+MIN_ANSWERS = 3
 MIN_AGREEMENT = 0.7
 
 
@@ -72,9 +75,10 @@ class Statistics:
 
     agreement: the chance that a caption of a picture names the object, or leaves room for it, when another one names it.
     together: how many
-    pictures show both of two objects. pictures: how many show one.
+    pictures show both of two objects. pictures: how many show one. answers: how many have an answer of a kind.
     """
 
+    answers: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pictures: Mapping[str, int] = field(default_factory=dict)
     agreement: Mapping[str, float] = field(default_factory=dict)
     together: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -86,7 +90,9 @@ class Statistics:
         again: Counter[str] = Counter()
         chances: Counter[str] = Counter()
         together: Counter[tuple[str, str]] = Counter()
+        answers: Counter[tuple[str, str]] = Counter()
         for scene in scenes:
+            answers.update({(found.kind, answer) for found in candidates(scene) for answer in found.answers})
             there = present(scene)
             pictures.update(there.keys())
             alone = [excluded(Scene((caption,))) for caption in scene.captions]
@@ -95,7 +101,16 @@ class Statistics:
                 chances[name] += times * (len(scene.captions) - 1)
             together.update((one, other) for one in there for other in there if one != other)
         agreement = {name: again[name] / chances[name] if chances[name] else 0.0 for name in sorted(pictures)}
-        return cls(dict(pictures), agreement, dict(together))
+        return cls(dict(answers), dict(pictures), agreement, dict(together))
+
+    def usual(self, candidate: Candidate) -> Candidate:
+        """The question without answers that hardly any training picture has: slips of the pen, and of the parser."""
+        kept = {
+            answer: count
+            for answer, count in candidate.answers.items()
+            if self.answers.get((candidate.kind, answer), 0) >= MIN_ANSWERS
+        }
+        return replace(candidate, answers=kept)
 
     @property
     def asked(self) -> tuple[str, ...]:

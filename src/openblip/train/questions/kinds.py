@@ -7,13 +7,13 @@ from openblip.train.questions.beings import count, who
 from openblip.train.questions.candidate import Candidate, answerable
 from openblip.train.questions.looks import colour, wearing
 from openblip.train.questions.scene import Scene
-from openblip.train.questions.whereabouts import place, time_of_day, weather, where
+from openblip.train.questions.whereabouts import beside, place, time_of_day, weather, where
 
 KINDS = (
     "animal_or_person", "count", "colour", "where", "place", "weather", "time_of_day", "vehicle", "holding", "wearing",
     "doing", "exists",
 )  # fmt: skip
-_RULES = (who, count, colour, where, place, weather, time_of_day, vehicle, holding, wearing, doing)
+_RULES = (who, count, colour, where, beside, place, weather, time_of_day, vehicle, holding, wearing, doing)
 
 
 def candidates(scene: Scene) -> list[Candidate]:

@@ -114,6 +114,8 @@ def plural(word: str) -> str:
     first, _, last = word.rpartition(" ")
     if first:
         return f"{first} {plural(last)}"
+    if word == "person":
+        return "people"
     for many, one in _IRREGULAR_PLURALS.items():
         if one == word:
             return many

@@ -133,7 +133,7 @@ class _Cast:
             return plural(next(iter(labels)))
         label = _most(labels)
         others = {other for other in labels if other != label}
-        if label in words.IN_PLAIN_WORDS and all(may_be(other, label) for other in others):
+        if label in words.IN_PLAIN_WORDS and labels[label] * 2 > len(self.mentions) and all(may_be(other, label) for other in others):
             return plural(label)
         young = all(words.AGE.get(other) == "young" for other in labels)
         return "children" if young else "people"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
-from openblip.train.questions.candidate import Candidate, is_or_are, per_caption, ranked, with_article
+from openblip.train.questions.candidate import Candidate, is_or_are, per_caption, ranked, thing_name, with_article
 from openblip.train.questions.parse import Mention, Parsed, ing
 from openblip.train.questions.scene import Scene
 
@@ -65,6 +65,28 @@ def where(scene: Scene) -> Iterator[Candidate]:
     for (name, doing), given in sorted(found.items()):
         answers = _one_water(per_caption(given))
         yield Candidate("where", name + doing, (f"where {is_or_are(name)} the {name}{doing}?",), answers)
+
+
+def beside(scene: Scene) -> Iterator[Candidate]:
+    """What somebody is in front of, next to, over ...: asked as where they are, answered by a thing."""
+    found: dict[tuple[str, str], list[tuple[Parsed, str]]] = defaultdict(list)
+    for caption, event in scene.events():
+        if event.verb not in _MOVES or event.objects or not event.certain or not event.phrases:
+            continue
+        preposition, mention = event.phrases[0]
+        side = _BESIDES.get(preposition, "")
+        name = scene.name(caption, event.subjects) if side else ""
+        answer = thing_name(mention) if name and not mention.animate else ""
+        if answer:
+            found[name, f"{ing(event.verb)} {side}"].append((caption, answer))
+    for (name, doing), given in sorted(found.items()):
+        yield Candidate("where", doing, (f"what {is_or_are(name)} the {name} {doing}?",), per_caption(given))
+
+
+_BESIDES = {
+    "in front of": "in front of", "next to": "next to", "beside": "next to", "near": "near", "by": "near", "behind": "behind",
+    "under": "under", "over": "over", "against": "against", "underneath": "under", "beneath": "under",
+}  # fmt: skip
 
 
 def _one_water(answers: Mapping[str, float]) -> dict[str, float]:
@@ -134,6 +156,6 @@ def _named(scene: Scene, names: Mapping[str, str], patterns: Mapping[str, str]) 
     for caption in scene.captions:
         text = " ".join(caption.tokens)
         if not _NEGATED.search(text):
-            found += [(caption, names[token]) for token in caption.tokens if token in names and token != "day"]
+            found += [(caption, names[token]) for token in caption.tokens if token in names and token not in {"day", "snowy"}]
             found += [(caption, name) for name, pattern in patterns.items() if re.search(pattern, text)]
     return per_caption(found)

@@ -252,7 +252,7 @@ PLACES = table("""
     city: downtown
     alley:
     bridge:
-    forest: woods wood jungle
+    forest: woods jungle
     field: meadow pasture cornfield
     lawn:
     yard: backyard
@@ -276,7 +276,6 @@ PLACES = table("""
     store: shop supermarket grocery_store bookstore
     market: marketplace
     restaurant: cafe
-    bar: pub
     kitchen:
     bedroom:
     bathroom:
@@ -300,7 +299,7 @@ PLACES = table("""
     campsite: campground
 """)
 INDOOR = {
-    "gym", "store", "restaurant", "bar", "kitchen", "bedroom", "bathroom", "living room", "classroom", "office", "library",
+    "gym", "store", "restaurant", "kitchen", "bedroom", "bathroom", "living room", "classroom", "office", "library",
     "museum", "hallway", "church",
 }  # fmt: skip
 
@@ -331,7 +330,7 @@ WITHIN = {  # how a place is spoken of where somebody is in it or on it
     name: f"{preposition} the {name}"
     for preposition, names in {
         "in": """water snow sand mud dirt grass ocean lake river stream pond pool fountain park street city forest field
-            yard garden desert cave rink kitchen bedroom bathroom office library museum store market restaurant bar gym
+            yard garden desert cave rink kitchen bedroom bathroom office library museum store market restaurant gym
             woods air waves classroom stadium hay leaves puddle gravel parking_lot skate_park bathtub crowd rain sky
             living_room hallway arena snowbank courtyard alley""",
         "on": """beach road sidewalk court lawn mountain hill cliff racetrack slope stage dock path track bridge floor
