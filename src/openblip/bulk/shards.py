@@ -27,8 +27,8 @@ _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 class Sample:
     """One picture and what is said about it.
 
-    key: its name within the shard. captions: at least one. metadata: the other entries of its json. shard, offset:
-    where the picture's bytes lie (in an uncompressed tar).
+    key: its name within the shard. captions: at least one, where they were asked for. metadata: the other entries of
+    its json. shard, offset: where the picture's bytes lie (in an uncompressed tar).
     """
 
     key: str
@@ -62,25 +62,17 @@ def find_shards(source: str | Path) -> list[Path]:
     return shards
 
 
-def read_shards(paths: Iterable[str | Path]) -> Iterator[Sample]:
+def read_shards(paths: Iterable[str | Path], *, captioned: bool = True) -> Iterator[Sample]:
     """The samples of the shards in their order, one shard after the other.
+
+    captioned: whether every sample must have captions; without, one that has none comes out with an empty tuple.
 
     Raises DataError, naming shard and key, on a tar that cannot be read to its end, a picture without json (or the
     reverse), and a json without a list of captions.
     """
     for path in paths:
         for key, members in _groups(Path(path)):
-            yield _sample(Path(path), key, members)
-
-
-def read_metadata(paths: Iterable[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and json of every sample, whatever the json holds, in the order of the shards; pictures are passed over.
-
-    Raises DataError, naming shard and key, where a tar cannot be read to its end, a json is missing or is no object.
-    """
-    for path in paths:
-        for key, members in _groups(Path(path)):
-            yield key, _metadata(f"{path}: {key}", members)
+            yield _sample(Path(path), key, members, captioned)
 
 
 _Members = dict[str, tuple[bytes, int]]
@@ -127,7 +119,7 @@ def _split(name: str) -> tuple[str, str]:
     return (str(path.with_name(stem)) if stem else ""), suffix.lower()
 
 
-def _sample(shard: Path, key: str, members: _Members) -> Sample:
+def _sample(shard: Path, key: str, members: _Members, captioned: bool) -> Sample:
     where = f"{shard}: {key}"
     images = [suffix for suffix in members if suffix != "json"]
     if len(images) != 1:
@@ -135,17 +127,14 @@ def _sample(shard: Path, key: str, members: _Members) -> Sample:
         raise DataError(f"{where} has {found}: give one of {', '.join(sorted(IMAGE_SUFFIXES))} a key")
     if "json" not in members:
         raise DataError(f"{where}.{images[0]} has no {key}.json beside it: put each picture's captions next to it")
-    metadata = _metadata(where, members)
-    captions = metadata.pop("captions", None)
+    try:
+        metadata = json.loads(members["json"][0])
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{where}.json is not JSON: {error}") from error
+    captions = metadata.pop("captions", None) if isinstance(metadata, dict) else None
+    if captions is None and isinstance(metadata, dict) and not captioned:
+        return Sample(key, members[images[0]][0], (), metadata, shard, members[images[0]][1])
     if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
         raise DataError(f'{where}.json has no captions: give {{"captions": ["a dog on a beach", ...]}}')
     image_bytes, offset = members[images[0]]
     return Sample(key, image_bytes, tuple(captions), metadata, shard, offset)
-
-
-def _metadata(where: str, members: _Members) -> dict[str, Any]:
-    try:
-        metadata = json.loads(members["json"][0]) if "json" in members else None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{where}.json is not JSON: {error}") from error
-    return metadata if isinstance(metadata, dict) else {}

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from openblip.bulk.shards import find_shards, read_metadata
+from openblip.bulk.shards import find_shards, read_shards
 from openblip.errors import DataError, OpenBlipError
 from openblip.train.questions import (
     KINDS,
@@ -27,7 +27,9 @@ _Asked = dict[str, list[Question]]
 def main(arguments: list[str] | None = None) -> int:
     """Write the questions and print the table of kinds. Returns the exit status: 1 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m openblip.train.questions", description=(__doc__ or "").strip())
-    parser.add_argument("--train", required=True, help="shards to count and to ask about: a file, folder, glob or range")
+    parser.add_argument(
+        "--train", required=True, help="shards to count and to ask about: a file, folder, glob or range"
+    )
     parser.add_argument("--dev", required=True, help="shards to evaluate on")
     parser.add_argument("--daquar", help="DAQUAR's shards; a tenth of their pictures goes to daquar-dev.jsonl")
     parser.add_argument("--out", required=True, type=Path, help="folder for train.jsonl and dev.jsonl")
@@ -66,21 +68,20 @@ def _make(options: argparse.Namespace) -> dict[str, _Asked]:
     return sets
 
 
-def _captions(source: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for key, data in read_metadata(find_shards(source)):
-        captions = data.get("captions")
-        if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
-            raise DataError(f'{source}: {key}.json has no captions: give {{"captions": ["a dog on a beach", ...]}}')
-        if key in found:
-            raise DataError(f"{source}: the key {key} is there twice: keys must be unique")
-        found[key] = captions
+def _captions(source: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for sample in read_shards(find_shards(source)):
+        if sample.key in found:
+            raise DataError(f"{source}: the key {sample.key} is there twice: keys must be unique")
+        found[sample.key] = sample.captions
     return found
 
 
 def _write(path: Path, asked: _Asked) -> None:
     with path.open("w", encoding="utf-8") as file:
         for key, questions in asked.items():
+            if not questions:
+                continue
             qa = [{"kind": each.kind, "question": each.question, "answers": dict(each.answers)} for each in questions]
             file.write(json.dumps({"key": key, "qa": qa}) + "\n")
 
@@ -100,7 +101,8 @@ def _table(train: _Asked, dev: _Asked, kinds: tuple[str, ...]) -> str:
     answers = {answer for question in learned for answer in question.answers}
     mean = sum(accuracy.values()) / max(len(accuracy), 1)
     lines.append(f"| all (macro average) | {len(learned)} | {len(asked)} | {len(answers)} | {mean:.3f} |")
-    lines.append(f"\n{len(learned) / max(len(train), 1):.1f} questions a picture in train, {len(asked) / max(len(dev), 1):.1f} in dev")
+    rates = [len(asked_of) / max(len(pictures), 1) for asked_of, pictures in ((learned, train), (asked, dev))]
+    lines.append(f"\n{rates[0]:.1f} questions a picture in train, {rates[1]:.1f} in dev")
     return "\n".join(lines) + "\n"
 
 
@@ -109,7 +111,13 @@ def _unknown(vocabulary: Path, sets: Iterable[Mapping[str, list[Question]]]) -> 
 
     tokenizer = Tokenizer.from_vocabulary(vocabulary)
     texts = sorted(
-        {text for asked in sets for questions in asked.values() for each in questions for text in (each.question, *each.answers)}
+        {
+            text
+            for asked in sets
+            for questions in asked.values()
+            for each in questions
+            for text in (each.question, *each.answers)
+        }
     )
     batch = tokenizer.encode_grounded(texts, 100)
     return int(sum(tokenizer.unk_id in row[:length] for row, length in zip(batch.tokens, batch.lengths, strict=True)))

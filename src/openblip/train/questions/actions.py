@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate, is_or_are, many, per_caption, thing_name, with_article
-from openblip.train.questions.parse import Event, Mention, Parsed, ing, singular
+from openblip.train.questions.forms import ing, singular
+from openblip.train.questions.parse import Event, Mention, Parsed
 from openblip.train.questions.scene import Scene
 
 _Given = dict[tuple[str, str], list[tuple[Parsed, str]]]
@@ -50,14 +51,17 @@ def _mount(event: Event) -> str:
     return ""
 
 
-_RIDDEN_WITHOUT_WORDS = set("bike motorcycle skateboard scooter horse unicycle tricycle atv surfboard snowboard camel elephant".split())
+_RIDDEN_WITHOUT_WORDS = set(
+    "bike motorcycle skateboard scooter horse unicycle tricycle atv surfboard snowboard camel elephant".split()
+)
 
 
 def _specific(answers: Mapping[str, float]) -> dict[str, float]:
     """A bike beside a motorcycle is that motorcycle, a vehicle whatever else is named."""
     kept = {name: count for name, count in answers.items() if name != "vehicle"}
     for special, general in (
-        ("motorcycle", {"bike"}), ("snowmobile", {"bike", "car", "motorcycle"}), ("atv", {"bike", "car", "motorcycle"}),
+        ("motorcycle", {"bike"}), ("snowmobile", {"bike", "car", "motorcycle"}), ("atv", {"bike", "car",
+        "motorcycle"}),
         ("canoe", {"boat"}), ("kayak", {"boat"}), ("raft", {"boat"}), ("jet ski", {"boat"}), ("surfboard", {"wave"}),
         ("tricycle", {"bike"}), ("unicycle", {"bike"}), ("van", {"car"}), ("ambulance", {"car", "truck", "van"}),
     ):  # fmt: skip
@@ -103,13 +107,25 @@ def _without_toys(answers: Mapping[str, float]) -> dict[str, float]:
 
 
 _WITH_OBJECT = set("play ride catch chase throw kick eat read climb fly push pull hug kiss hit bite drink dig".split())
-_ASKED_OBJECT = _WITH_OBJECT - {"ride", "climb", "dig", "fly"} | {"lick", "watch", "drive", "paint", "wave", "smell", "sniff", "swing"}
+_ASKED_OBJECT = _WITH_OBJECT - {"ride", "climb", "dig", "fly"} | {
+    "lick",
+    "watch",
+    "drive",
+    "paint",
+    "wave",
+    "smell",
+    "sniff",
+    "swing",
+}
 _PLAYED = set(
-    "soccer football tennis basketball baseball hockey volleyball rugby guitar frisbee cricket softball golf violin drums music "
+    "soccer football tennis basketball baseball hockey volleyball rugby guitar frisbee cricket softball golf "
+    "violin drums music "
     "fetch polo accordion piano flute".split()
 )
 _GAMES = set("soccer football tennis basketball baseball hockey volleyball rugby cricket softball golf polo".split())
-_UNCOUNTED = set("food ice snow water fruit corn bread candy grass hay sand dirt wood paper pizza beer soda coffee wine milk".split())
+_UNCOUNTED = set(
+    "food ice snow water fruit corn bread candy grass hay sand dirt wood paper pizza beer soda coffee wine milk".split()
+)
 
 
 def doing(scene: Scene) -> Iterator[Candidate]:
@@ -149,7 +165,7 @@ def _game(scene: Scene) -> Iterator[Candidate]:
 
 
 def _activity(event: Event) -> str:
-    """"running", "riding a bike", "playing soccer"; "" for a verb that says too little."""
+    """ "running", "riding a bike", "playing soccer"; "" for a verb that says too little."""
     verb = ing(event.verb) if event.verb else ""
     if event.objects and event.verb in _WITH_OBJECT:
         thing = event.objects[0]

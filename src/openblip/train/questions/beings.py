@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate, per_caption, ranked, with_article
-from openblip.train.questions.parse import Event, Mention, Parsed, ing, plural
+from openblip.train.questions.forms import ing, plural
+from openblip.train.questions.parse import Event, Mention, Parsed
 from openblip.train.questions.scene import MANY, Scene, total
 from openblip.train.questions.whereabouts import location
 
@@ -35,7 +36,9 @@ def names_of_one(labels: Counter[str]) -> dict[str, float]:
     """The names of one person that do not contradict one another; none where too many do."""
     named = {label: float(count) for label, count in labels.items() if label in words.TITLES}
     for groups in (words.SEX, words.AGE):
-        sides = Counter({side: sum(named.get(label, 0) for label in groups if groups[label] == side) for side in groups.values()})
+        sides = Counter(
+            {side: sum(named.get(label, 0) for label in groups if groups[label] == side) for side in groups.values()}
+        )
         (_, most), (side, least) = sides.most_common(2)
         if least * 3 > most:
             return {}
@@ -72,8 +75,23 @@ def _deeds_of_others(scene: Scene, name: str) -> set[str]:
 
 
 def _deed(event: Event) -> str:
-    """"riding the bike", "running in the snow", "wearing a red hat"; "" where it does not say enough."""
-    if event.verb in {"", "have", "be", "seem", "get", "go", "do", "try", "appear", "put", "take", "make", "use", "give"} or event.verb.endswith("*"):
+    """ "riding the bike", "running in the snow", "wearing a red hat"; "" where it does not say enough."""
+    if event.verb in {
+        "",
+        "have",
+        "be",
+        "seem",
+        "get",
+        "go",
+        "do",
+        "try",
+        "appear",
+        "put",
+        "take",
+        "make",
+        "use",
+        "give",
+    } or event.verb.endswith("*"):
         return ""
     if event.verb == "wear":
         return _wearing(event)
@@ -98,7 +116,9 @@ def _wearing(event: Event) -> str:
 
 def count(scene: Scene) -> Iterator[Candidate]:
     """How many people, men, women, dogs ... there are, where at least two captions say so and hardly any other."""
-    casts = [("people", scene.people)] + [(plural(kind), cast) for kind, cast in scene.animals.items() if kind != "animal"]
+    casts = [("people", scene.people)] + [
+        (plural(kind), cast) for kind, cast in scene.animals.items() if kind != "animal"
+    ]
     for name, cast in casts:
         if name != "people" or len(cast.mentions) >= 3:
             yield Candidate("count", name, _how_many(name), _numbers(cast.totals))

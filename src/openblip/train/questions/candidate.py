@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from openblip.train.questions import words
-from openblip.train.questions.parse import Mention, Parsed, plural, singular
+from openblip.train.questions.forms import plural, singular
+from openblip.train.questions.parse import Mention, Parsed
 
 MAX_WORDS = 3
 
@@ -77,7 +78,7 @@ def many(name: str) -> bool:
 
 
 def with_article(noun: str) -> str:
-    """"a bench", "an elephant", "the stairs"."""
+    """ "a bench", "an elephant", "the stairs"."""
     article = "the" if noun in {"stairs", "ground", "floor", "air"} else "an" if noun[0] in "aeiou" else "a"
     return f"{article} {noun}"
 
@@ -88,18 +89,31 @@ def as_many(noun: str, *, several: bool) -> str:
 
 
 _UNTOLD = set(
-    "something object item hand arm mouth thing place air it each one other sun side piece kind edge end type top head face position "
-    "pose lot front right left chunk bundle wide open stand use jaw leg foot hair body back shoulder lap ear nose eye tongue tail neck weight tennis rubber corner area middle distance background crowd view direction display competition game event bundle couple bunch set finger handful container body tool gear equipment onto part stuff way".split()
+    "something object item hand arm mouth thing place air it each one other sun side piece kind edge end type top "
+    "head face position "
+    "pose lot front right left chunk bundle underwater formation section wide open stand use jaw leg foot hair "
+    "body back shoulder lap ear nose eye tongue tail neck weight tennis rubber corner area middle distance "
+    "background crowd view direction display competition game event bundle couple bunch set finger handful "
+    "container body tool gear equipment onto part stuff way".split()
 ) | {"each other", "one another"}  # fmt: skip
 
 
 def thing_name(mention: Mention) -> str:
     """The plain name of a thing; "" where the caption does not say."""
-    if mention.head in _UNTOLD or mention.head.endswith("ing") and mention.head not in words.THINGS or not mention.head.replace(" ", "").isalpha():
+    if (
+        mention.head in _UNTOLD
+        or (mention.head.endswith("ing") and mention.head not in words.THINGS)
+        or not mention.head.replace(" ", "").isalpha()
+    ):
         return ""
     if mention.person:
         return mention.person if mention.person in words.TITLES and not mention.plural else ""
     if mention.animal:
         return plural(mention.animal) if mention.plural else mention.animal
-    name = words.TOYS.get(mention.head) or words.THINGS.get(mention.head) or words.VEHICLES.get(mention.head) or mention.head
+    name = (
+        words.TOYS.get(mention.head)
+        or words.THINGS.get(mention.head)
+        or words.VEHICLES.get(mention.head)
+        or mention.head
+    )
     return plural(name) if mention.written != mention.head and name not in words.PAIRS else name

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from openblip.bulk.shards import read_metadata
+from openblip.bulk.shards import read_shards
 from openblip.errors import DataError
 from openblip.train.questions.data_set import Question
 from openblip.train.questions.words import NUMBER_WORDS
@@ -21,7 +21,11 @@ def read_daquar(shards: Iterable[Path]) -> dict[str, list[Question]]:
     Numbers become words up to twelve, "garbage_bin" becomes "garbage bin"; where an answer lists several things each of
     them is one. Raises DataError on a json without "qa".
     """
-    return {key: [_question(entry, key) for entry in _entries(data, key)] for key, data in read_metadata(shards)}
+    samples = read_shards(shards, captioned=False)
+    return {
+        sample.key: [_question(entry, sample.key) for entry in _entries(sample.metadata, sample.key)]
+        for sample in samples
+    }
 
 
 def held_out(key: str) -> bool:
@@ -46,4 +50,6 @@ def _question(entry: object, key: str) -> Question:
 
 def _answer(text: str) -> str:
     words = text.strip().lower().replace("_", " ").split()
-    return " ".join(NUMBER_WORDS[int(word)] if word.isdigit() and int(word) < len(NUMBER_WORDS) else word for word in words)
+    return " ".join(
+        NUMBER_WORDS[int(word)] if word.isdigit() and int(word) < len(NUMBER_WORDS) else word for word in words
+    )

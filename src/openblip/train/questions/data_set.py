@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openblip.train.questions.exists import Statistics, balanced, excluded, present, wordings
 from openblip.train.questions.candidate import Candidate
+from openblip.train.questions.exists import Statistics, balanced, excluded, present, wordings
 from openblip.train.questions.kinds import candidates
 from openblip.train.questions.scene import Scene
 
 YES_NO_SHARE = 1 / 3
-LARGEST_ANSWER = 0.5
 ASKED_OFTEN = 20
 
 
@@ -64,8 +63,8 @@ def questions_of_set(
 ) -> dict[str, list[Question]]:
     """The questions of each picture of a data set.
 
-    No answer to a question that is asked often takes more than half of its pictures; yes/no questions are at most a third
-    of all, and of each wording half yes, half no.
+    No answer to a question that is asked often takes more than half of its pictures; yes/no questions are at most a
+    third of all, and of each wording half yes, half no.
     """
     scenes = [Scene.of(texts) for texts in captions.values()]
     usual = ([each for each in map(statistics.usual, candidates(scene)) if each.answers] for scene in scenes)

@@ -1,5 +1,5 @@
-"""Is there any X: which X may be asked about, where the answer is yes, and where it is no though X often goes along with
-what is there. Knows the counts of a training set, and no pictures.
+"""Is there any X: which X may be asked about, where the answer is yes, and where it is no though X often goes along
+with what is there. Knows the counts of a training set, and no pictures.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate
+from openblip.train.questions.forms import plural, singular
 from openblip.train.questions.kinds import candidates
-from openblip.train.questions.parse import plural, singular
 from openblip.train.questions.scene import Scene, may_be
 
 OBJECTS: dict[str, frozenset[str]] = {}
@@ -47,35 +47,41 @@ def present(scene: Scene) -> Counter[str]:
 
 def excluded(scene: Scene) -> set[str]:
     """Objects that the picture may well show: those that any word of the captions names, resembles or could mean."""
-    stems = {singular(token) for token in scene.words} | {part for token in scene.words for part in token.split(" ")}
-    stems |= {singular(part) for part in stems}
-    people = {words.PEOPLE[stem] for stem in stems if stem in words.PEOPLE}
-    return {name for name in OBJECTS if _could_be_there(name, stems, people)}
-
-
-def _could_be_there(name: str, stems: set[str], people: set[str]) -> bool:
-    if name in words.IN_PLAIN_WORDS:
-        return any(may_be(label, name) for label in people)
-    meant = OBJECTS[name]
-    if stems & (meant | {part for word in meant for part in word.split()}) or stems & _companions(name):
-        return True
-    roots = {word[:5] for word in meant if len(word) >= 4}
-    return any(stem.startswith(root) for stem in stems for root in roots)
+    return {name for token in scene.words for name in _room_for(token)}
 
 
 @cache
-def _companions(name: str) -> frozenset[str]:
-    """Words that leave open whether the object is there: its hypernyms, its like, and what cannot do without it."""
-    return frozenset(word for group in words.CONFUSABLE if name in group for word in group) | words.IMPLIED_BY.get(name, frozenset())
+def _room_for(token: str) -> frozenset[str]:
+    """The objects that may be there where a caption has this word."""
+    stems = {token, *token.split(" ")}
+    stems |= {singular(stem) for stem in stems}
+    people = {words.PEOPLE[stem] for stem in stems if stem in words.PEOPLE}
+    return frozenset(name for name in OBJECTS if _could_be_meant(name, stems, people))
+
+
+def _could_be_meant(name: str, stems: set[str], people: set[str]) -> bool:
+    if name in words.IN_PLAIN_WORDS:
+        return any(may_be(label, name) for label in people)
+    if stems & _kin(name):
+        return True
+    return any(stem.startswith(word[:5]) for stem in stems for word in OBJECTS[name] if len(word) >= 4)
+
+
+@cache
+def _kin(name: str) -> frozenset[str]:
+    """Words that leave open whether the object is there: its own, its hypernyms, its like, what goes with it alone."""
+    own = OBJECTS[name] | {part for word in OBJECTS[name] for part in word.split()}
+    groups = (word for group in words.CONFUSABLE if name in group for word in group)
+    return own | frozenset(groups) | words.IMPLIED_BY.get(name, frozenset())
 
 
 @dataclass(frozen=True)
 class Statistics:
     """What the training captions tell about objects.
 
-    agreement: the chance that a caption of a picture names the object, or leaves room for it, when another one names it.
-    together: how many
-    pictures show both of two objects. pictures: how many show one. answers: how many have an answer of a kind.
+    answers: how many pictures have an answer of a kind. pictures: how many show an object, together: how many two of
+    them. agreement: the chance that a caption of a picture names the object, or leaves room for it, when another one
+    names it.
     """
 
     answers: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -104,11 +110,12 @@ class Statistics:
         return cls(dict(answers), dict(pictures), agreement, dict(together))
 
     def usual(self, candidate: Candidate) -> Candidate:
-        """The question without answers that hardly any training picture has: slips of the pen, and of the parser."""
+        """The question without answers that one caption alone gives and hardly any other picture has: slips of the pen,
+        and of the parser."""
         kept = {
             answer: count
             for answer, count in candidate.answers.items()
-            if self.answers.get((candidate.kind, answer), 0) >= MIN_ANSWERS
+            if count >= 2 or self.answers.get((candidate.kind, answer), 0) >= MIN_ANSWERS
         }
         return replace(candidate, answers=kept)
 

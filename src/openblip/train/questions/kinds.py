@@ -10,7 +10,8 @@ from openblip.train.questions.scene import Scene
 from openblip.train.questions.whereabouts import beside, place, time_of_day, weather, where
 
 KINDS = (
-    "animal_or_person", "count", "colour", "where", "place", "weather", "time_of_day", "vehicle", "holding", "wearing",
+    "animal_or_person", "count", "colour", "where", "place", "weather", "time_of_day", "vehicle", "holding",
+    "wearing",
     "doing", "exists",
 )  # fmt: skip
 _RULES = (who, count, colour, where, beside, place, weather, time_of_day, vehicle, holding, wearing, doing)

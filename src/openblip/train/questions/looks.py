@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate, agreed, as_many, is_or_are, many, per_caption
-from openblip.train.questions.parse import Mention, Parsed, plural, singular
+from openblip.train.questions.forms import plural, singular
+from openblip.train.questions.parse import Mention, Parsed
 from openblip.train.questions.scene import Scene, total
 
 _Given = list[tuple[Parsed, tuple[str, ...]]]
@@ -30,8 +31,12 @@ def colour(scene: Scene) -> Iterator[Candidate]:
                 continue
             seen[name] += 1
             again = seen[name] > 1 and mention.determiner not in {"the", "his", "her", "its"}
-            several = mention.count != 1 and singular(mention.head) not in words.PAIRS and mention.head not in words.PAIRS
-            if again or (several and not (mention.animal and many(name)) and words.GARMENTS.get(mention.head) not in words.PAIRS):
+            several = (
+                mention.count != 1 and singular(mention.head) not in words.PAIRS and mention.head not in words.PAIRS
+            )
+            if again or (
+                several and not (mention.animal and many(name)) and words.GARMENTS.get(mention.head) not in words.PAIRS
+            ):
                 spoilt.add(name)
             if mention.colours:
                 found[name].append((caption, mention.colours))
@@ -47,7 +52,9 @@ def _one_toy_of_one_colour(scene: Scene) -> bool:
     """Whether all that could be the one ball, toy or "object" of the picture has one colour."""
     given: _Given = []
     for caption in scene.captions:
-        toys = [each for each in caption.mentions if each.head in words.TOYS or each.head in {"object", "item", "thing"}]
+        toys = [
+            each for each in caption.mentions if each.head in words.TOYS or each.head in {"object", "item", "thing"}
+        ]
         if len(toys) > 1:
             return False
         given += [(caption, toy.colours) for toy in toys if toy.colours]
@@ -65,14 +72,22 @@ def _worn(scene: Scene, caption: Parsed) -> dict[int, str]:
     return owners
 
 
-_NOT_ONE_COLOUR = set("hair floor ground air fire waterfall bubble fish goal stairs step steps wave fountain bridge tree leaf statue".split())
+_NOT_ONE_COLOUR = set(
+    "hair floor ground air fire waterfall bubble fish goal stairs step steps wave fountain bridge tree leaf "
+    "statue".split()
+)
 
 
 def _coloured_thing(scene: Scene, caption: Parsed, mention: Mention, worn: Mapping[int, str]) -> str:
     """How a question names the mention; "" where it is nothing to ask the colour of."""
     if mention.animal and mention.animal != "animal":
         cast = scene.animals.get(mention.animal)
-        whole = bool(cast) and total((mention,)) > 1 and cast.several and scene.name(caption, (mention,)) == plural(mention.animal)
+        whole = (
+            cast is not None
+            and total((mention,)) > 1
+            and cast.several
+            and scene.name(caption, (mention,)) == plural(mention.animal)
+        )
         return plural(mention.animal) if whole else mention.animal
     if mention.head in words.GARMENTS:
         garment = words.GARMENTS[mention.head]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from openblip.train.questions.data_set import Question
+
+_Gained = dict[str, float]
 
 
 def credit(answers: Mapping[str, float], given: str) -> float:
@@ -17,12 +19,12 @@ class AnswerPrior:
     """Knows the questions and answers of a training set."""
 
     def __init__(self, questions: Iterable[Question]) -> None:
-        by_form: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        by_kind: dict[str, Counter[str]] = defaultdict(Counter)
+        by_form: dict[tuple[str, str], _Gained] = defaultdict(lambda: defaultdict(float))
+        by_kind: dict[str, _Gained] = defaultdict(lambda: defaultdict(float))
         for question in questions:
             for answer in question.answers:
-                by_form[question.kind, question.form][answer] += credit(question.answers, answer)  # type: ignore[assignment]
-                by_kind[question.kind][answer] += credit(question.answers, answer)  # type: ignore[assignment]
+                by_form[question.kind, question.form][answer] += credit(question.answers, answer)
+                by_kind[question.kind][answer] += credit(question.answers, answer)
         self._by_form = {form: _best(answers) for form, answers in by_form.items()}
         self._by_kind = {kind: _best(answers) for kind, answers in by_kind.items()}
 
@@ -32,11 +34,11 @@ class AnswerPrior:
 
     def accuracy(self, questions: Iterable[Question]) -> dict[str, float]:
         """Kind -> mean credit."""
-        credits: dict[str, list[float]] = defaultdict(list)
+        gained: dict[str, list[float]] = defaultdict(list)
         for question in questions:
-            credits[question.kind].append(credit(question.answers, self.answer(question)))
-        return {kind: sum(values) / len(values) for kind, values in credits.items()}
+            gained[question.kind].append(credit(question.answers, self.answer(question)))
+        return {kind: sum(values) / len(values) for kind, values in gained.items()}
 
 
-def _best(answers: Counter[str]) -> str:
+def _best(answers: Mapping[str, float]) -> str:
     return min(answers, key=lambda answer: (-answers[answer], answer))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from openblip.train.questions import words
-from openblip.train.questions.parse import Event, Mention, Parsed, parse, plural
+from openblip.train.questions.forms import plural
+from openblip.train.questions.parse import Event, Mention, Parsed, parse
 
 MOST = 0.75  # a share of the captions that outvotes the others
 MANY = 99  # "several", "a group of": more than anybody counted
@@ -51,7 +52,8 @@ class Scene:
         return {name: _Cast.of(self.captions, name) for name in sorted(species)}
 
     def name(self, caption: Parsed, subjects: Sequence[Mention]) -> str:
-        """What to call the subjects of an event ("man", "dogs") so that nobody else in the picture can be meant; "" where
+        """What to call the subjects of an event ("man",
+        "dogs") so that nobody else in the picture can be meant; "" where
         there is no such name."""
         if all(each.person for each in subjects):
             return self.people.name(caption, subjects)
@@ -59,7 +61,7 @@ class Scene:
         if "" in kinds or len(kinds - {"animal"}) > 1:
             return ""
         for kind, cast in self.animals.items():
-            if kind in kinds or kinds == {"animal"} and len(self.animals) == 1:
+            if kind in kinds or (kinds == {"animal"} and len(self.animals) == 1):
                 return cast.name(caption, subjects)
         return ""
 
@@ -87,9 +89,7 @@ class _Cast:
 
     def labels(self) -> Counter[str]:
         """The plain names and how many captions use them."""
-        return Counter(
-            label for _, mentions in self.mentions for label in {_label(mention) for mention in mentions}
-        )
+        return Counter(label for _, mentions in self.mentions for label in {_label(mention) for mention in mentions})
 
     @property
     def single(self) -> bool:
@@ -109,9 +109,8 @@ class _Cast:
         own = next((mentions for other, mentions in self.mentions if other is caption), ())
         if self.single:
             return self._common_name() if total(own) == 1 else ""
-        if self.several:
-            if own and total(subjects) == total(own):
-                return self._common_plural()
+        if self.several and own and total(subjects) == total(own):
+            return self._common_plural()
         if len(subjects) == 1 and self.kind == "person":
             return self._one_of_several(subjects[0])
         return ""
@@ -133,15 +132,19 @@ class _Cast:
             return plural(next(iter(labels)))
         label = _most(labels)
         others = {other for other in labels if other != label}
-        if label in words.IN_PLAIN_WORDS and labels[label] * 2 > len(self.mentions) and all(may_be(other, label) for other in others):
+        if (
+            label in words.IN_PLAIN_WORDS
+            and labels[label] * 2 > len(self.mentions)
+            and all(may_be(other, label) for other in others)
+        ):
             return plural(label)
         young = all(words.AGE.get(other) == "young" for other in labels)
         return "children" if young else "people"
 
     def _one_of_several(self, subject: Mention) -> str:
-        """"man" where each caption leaves one man at most to be meant."""
+        """ "man" where each caption leaves one man at most to be meant."""
         label = _label(subject)
-        if label not in words.SEX and label not in {"baby", "child"} or subject.count != 1:
+        if (label not in words.SEX and label not in {"baby", "child"}) or subject.count != 1:
             return ""
         named = 0
         for _, mentions in self.mentions:
@@ -167,7 +170,9 @@ def _without_repeats(mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
     """A caption that comes back to somebody ("a boy ... the boy") means the same one."""
     kept: list[Mention] = []
     for mention in mentions:
-        again = mention.determiner in {"the", "his", "her", "its", "their"} and any(other.head == mention.head for other in kept)
+        again = mention.determiner in {"the", "his", "her", "its", "their"} and any(
+            other.head == mention.head for other in kept
+        )
         if not again:
             kept.append(mention)
     return tuple(kept)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate, is_or_are, per_caption, ranked, thing_name, with_article
-from openblip.train.questions.parse import Mention, Parsed, ing
+from openblip.train.questions.forms import ing
+from openblip.train.questions.parse import Mention, Parsed
 from openblip.train.questions.scene import Scene
 
 _BESIDE = set("near beside by".split()) | {"next to"}
@@ -16,7 +17,10 @@ _OVER = {"over", "across"}
 _WITHIN = set("in on through into onto along down inside atop up at upon".split()) | {"on top of"} | _OVER
 _NEAR = set("water ocean lake river pool fountain waterfall beach street road".split())
 _WIDE = set("grass snow sand field beach street bridge road".split())
-_MOVES = set("run walk stand sit jump play ride swim lie slide climb leap splash wade hike ski sleep kneel rest surf bounce".split())
+_MOVES = set(
+    "run walk stand sit jump play ride swim lie slide climb leap splash wade hike ski sleep kneel rest surf "
+    "bounce".split()
+)
 _LOOKS_ON = set("look wear watch hold throw carry stare point overlook see".split())
 _WATERS = {"in the ocean", "in the lake", "in the river", "in the stream", "in the pond", "in the pool"}
 
@@ -34,7 +38,7 @@ def _place_name(mention: Mention) -> str:
 
 
 def location(preposition: str, mention: Mention) -> str:
-    """"on the beach", "in the snow", "on a bench"; "" for what is no such place."""
+    """ "on the beach", "in the snow", "on a bench"; "" for what is no such place."""
     if mention.count not in {1, None}:
         return ""
     name = _place_name(mention)
@@ -84,7 +88,8 @@ def beside(scene: Scene) -> Iterator[Candidate]:
 
 
 _BESIDES = {
-    "in front of": "in front of", "next to": "next to", "beside": "next to", "near": "near", "by": "near", "behind": "behind",
+    "in front of": "in front of", "next to": "next to", "beside": "next to", "near": "near", "by": "near",
+    "behind": "behind",
     "under": "under", "over": "over", "against": "against", "underneath": "under", "beneath": "under",
 }  # fmt: skip
 
@@ -125,13 +130,24 @@ def place(scene: Scene) -> Iterator[Candidate]:
         yield Candidate("place", f"{verb} {side}", (text,), per_caption(given))
 
 
-_SIDES = {"in": "in", "on": "on", "through": "through", "across": "on", "over": "over", "into": "into", "down": "down", "along": "on"}
+_SIDES = {
+    "in": "in",
+    "on": "on",
+    "through": "through",
+    "across": "on",
+    "over": "over",
+    "into": "into",
+    "down": "down",
+    "along": "on",
+}
 
 
 def _aside(caption: Parsed, mention: Mention) -> bool:
     """Whether the place is only near, or looked at."""
     before = caption.tokens[max(0, mention.place - 1) : mention.place]
-    return bool(before) and before[0] in _BESIDE | set("overlooking behind above towards toward watching to from for like".split())
+    return bool(before) and before[0] in _BESIDE | set(
+        "overlooking behind above towards toward watching to from for like".split()
+    )
 
 
 def weather(scene: Scene) -> Iterator[Candidate]:
@@ -156,6 +172,8 @@ def _named(scene: Scene, names: Mapping[str, str], patterns: Mapping[str, str]) 
     for caption in scene.captions:
         text = " ".join(caption.tokens)
         if not _NEGATED.search(text):
-            found += [(caption, names[token]) for token in caption.tokens if token in names and token not in {"day", "snowy"}]
+            found += [
+                (caption, names[token]) for token in caption.tokens if token in names and token not in {"day", "snowy"}
+            ]
             found += [(caption, name) for name, pattern in patterns.items() if re.search(pattern, text)]
     return per_caption(found)
