@@ -53,10 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _make(options: argparse.Namespace) -> dict[str, _Asked]:
-    train, dev = (_captions(source) for source in (options.train, options.dev))
+    train, dev = (_scenes(source) for source in (options.train, options.dev))
     if both := train.keys() & dev.keys():
         raise DataError(f"{len(both)} pictures are in --train and in --dev, {min(both)} among them: keep them apart")
-    statistics = Statistics.of(map(Scene.of, train.values()))
+    statistics = Statistics.of(train.values())
     sets = {
         "train": questions_of_set(train, statistics, options.seed),
         "dev": questions_of_set(dev, statistics, options.seed),
@@ -68,12 +68,12 @@ def _make(options: argparse.Namespace) -> dict[str, _Asked]:
     return sets
 
 
-def _captions(source: str) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _scenes(source: str) -> dict[str, Scene]:
+    found: dict[str, Scene] = {}
     for sample in read_shards(find_shards(source)):
         if sample.key in found:
             raise DataError(f"{source}: the key {sample.key} is there twice: keys must be unique")
-        found[sample.key] = sample.captions
+        found[sample.key] = Scene.of(sample.captions)
     return found
 
 

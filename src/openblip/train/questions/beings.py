@@ -26,7 +26,7 @@ def who(scene: Scene) -> Iterator[Candidate]:
         yield Candidate(KIND, "animal", wordings, named)
     people = scene.people
     if people.single and len(people.mentions) >= 3 and not named:
-        labels = names_of_one(people.labels())
+        labels = names_of_one(people.labels)
         if labels and max(labels.values()) >= 2:
             yield Candidate(KIND, "person", ("who is in the picture?", "who is shown in the photo?"), labels)
     yield from _who_does(scene)
@@ -58,7 +58,7 @@ def _who_does(scene: Scene) -> Iterator[Candidate]:
         if names or name in {"", "animal"} or phrase.split()[0] in _deeds_of_others(scene, name):
             continue
         if given[0][1].person:
-            answers = names_of_one(scene.people.labels()) if scene.people.single else {name: float(len(given))}
+            answers = names_of_one(scene.people.labels) if scene.people.single else {name: float(len(given))}
             yield Candidate(KIND, "who", (f"who is {phrase}?",), answers if name in words.TITLES | {"person"} else {})
         else:
             wordings = (f"what animal is {phrase}?", f"which animal is {phrase}?")
@@ -141,7 +141,7 @@ _NOT_COUNTED = {
 
 def _nobody_else(scene: Scene, label: str) -> bool:
     """Whether no person of the picture is called in a way that leaves open whether they count too."""
-    return all(other == label or other in _NOT_COUNTED[label] for other in scene.people.labels())
+    return all(other == label or other in _NOT_COUNTED[label] for other in scene.people.labels)
 
 
 def _numbers(totals: list[int]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from openblip.train.questions.kinds import candidates
 from openblip.train.questions.scene import Scene
 
 YES_NO_SHARE = 1 / 3
-ASKED_OFTEN = 20
+SELDOM = 10  # pictures of an answer that need no others beside them
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,19 @@ def questions_of(
     return found
 
 
-def questions_of_set(
-    captions: Mapping[str, Sequence[str]], statistics: Statistics, seed: int = 0
-) -> dict[str, list[Question]]:
-    """The questions of each picture of a data set.
+def questions_of_set(scenes: Mapping[str, Scene], statistics: Statistics, seed: int = 0) -> dict[str, list[Question]]:
+    """The questions of each picture of a data set, by its key.
 
-    No answer to a question that is asked often takes more than half of its pictures; yes/no questions are at most a
-    third of all, and of each wording half yes, half no.
+    Of a topic that is asked often no answer takes more than half; yes/no questions are at most a third of all, and of
+    each wording half yes, half no.
     """
-    scenes = [Scene.of(texts) for texts in captions.values()]
-    usual = ([each for each in map(statistics.usual, candidates(scene)) if each.answers] for scene in scenes)
-    found = _without_rule(dict(zip(captions, usual, strict=True)), seed)
+    usual = {
+        key: [each for each in map(statistics.usual, candidates(scene)) if each.answers]
+        for key, scene in scenes.items()
+    }
+    found = _thinned(usual, seed)
     asked = sum(map(len, found.values()))
-    wanted = int(asked * YES_NO_SHARE / (1 - YES_NO_SHARE))
-    pairs = balanced(scenes, statistics, wanted, seed)
+    pairs = balanced(list(scenes.values()), statistics, int(asked * YES_NO_SHARE / (1 - YES_NO_SHARE)), seed)
     questions = {}
     for (key, chosen), asks in zip(found.items(), pairs, strict=True):
         random = _random(key, seed)
@@ -79,24 +78,22 @@ def questions_of_set(
     return questions
 
 
-def _without_rule(found: Mapping[str, list[Candidate]], seed: int) -> dict[str, list[Candidate]]:
-    """Leave out pictures of the answer that would rule a question, so that looking pays."""
-    places: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+def _thinned(found: Mapping[str, list[Candidate]], seed: int) -> dict[str, list[Candidate]]:
+    """Leave out some of the answer that would rule a topic, so that looking pays."""
+    places: dict[tuple[str, str], dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for key, asked in found.items():
-        for candidate in asked:
-            best = next(iter(candidate.answers))
-            places[candidate.kind, candidate.topic][best].append(key)
-    dropped: set[tuple[str, str, str]] = set()
-    for (kind, topic), by_answer in places.items():
-        all_pictures = sum(map(len, by_answer.values()))
-        best = max(by_answer, key=lambda answer: (len(by_answer[answer]), answer))
-        others = all_pictures - len(by_answer[best])
-        most = max(others, ASKED_OFTEN // 2)
-        if all_pictures >= ASKED_OFTEN and len(by_answer[best]) > most:
-            order = np.random.default_rng((seed, 5)).permutation(len(by_answer[best]))
-            dropped |= {(by_answer[best][int(place)], kind, topic) for place in order[most:]}
+        for place, candidate in enumerate(asked):
+            places[candidate.kind, candidate.topic][next(iter(candidate.answers))].append((key, place))
+    dropped: set[tuple[str, int]] = set()
+    for by_answer in places.values():
+        ruling = max(by_answer.values(), key=len)
+        others = sum(map(len, by_answer.values())) - len(ruling)
+        most = max(others, SELDOM)
+        if len(ruling) > most:
+            order = np.random.default_rng((seed, 5)).permutation(len(ruling))
+            dropped |= {ruling[int(each)] for each in order[most:]}
     return {
-        key: [candidate for candidate in asked if (key, candidate.kind, candidate.topic) not in dropped]
+        key: [candidate for place, candidate in enumerate(asked) if (key, place) not in dropped]
         for key, asked in found.items()
     }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -56,15 +56,22 @@ def _room_for(token: str) -> frozenset[str]:
     stems = {token, *token.split(" ")}
     stems |= {singular(stem) for stem in stems}
     people = {words.PEOPLE[stem] for stem in stems if stem in words.PEOPLE}
-    return frozenset(name for name in OBJECTS if _could_be_meant(name, stems, people))
+    begun = {stem[:length] for stem in stems for length in (4, 5)}
+    return frozenset(
+        name
+        for name in OBJECTS
+        if (
+            any(may_be(label, name) for label in people)
+            if name in words.IN_PLAIN_WORDS
+            else stems & _kin(name) or begun & _roots(name)
+        )
+    )
 
 
-def _could_be_meant(name: str, stems: set[str], people: set[str]) -> bool:
-    if name in words.IN_PLAIN_WORDS:
-        return any(may_be(label, name) for label in people)
-    if stems & _kin(name):
-        return True
-    return any(stem.startswith(word[:5]) for stem in stems for word in OBJECTS[name] if len(word) >= 4)
+@cache
+def _roots(name: str) -> frozenset[str]:
+    """How words begin that have to do with the object: "skateboarder", "surfing"."""
+    return frozenset(word[:5] for word in OBJECTS[name] if len(word) >= 4)
 
 
 @cache
@@ -119,7 +126,7 @@ class Statistics:
         }
         return replace(candidate, answers=kept)
 
-    @property
+    @cached_property
     def asked(self) -> tuple[str, ...]:
         """The objects worth asking about: people mention them whenever they are there, so that silence means no."""
         return tuple(

@@ -87,16 +87,17 @@ class _Cast:
         """How many each caption that mentions them counts; MANY where it leaves that open."""
         return [total(mentions) for _, mentions in self.mentions]
 
+    @cached_property
     def labels(self) -> Counter[str]:
         """The plain names and how many captions use them."""
         return Counter(label for _, mentions in self.mentions for label in {_label(mention) for mention in mentions})
 
-    @property
+    @cached_property
     def single(self) -> bool:
         """Whether nearly every caption that mentions any mentions one."""
         return self._share(1 for each in self.totals if each == 1) >= MOST
 
-    @property
+    @cached_property
     def several(self) -> bool:
         """Whether nearly every caption that mentions any mentions more than one."""
         return self._share(1 for each in self.totals if each > 1) >= MOST
@@ -116,7 +117,7 @@ class _Cast:
         return ""
 
     def _common_name(self) -> str:
-        labels = self.labels()
+        labels = self.labels
         if self.kind != "person":
             return next(iter(sorted(label for label in labels if label != "animal")), "animal")
         sexes = Counter({sex: sum(labels[label] for label in words.SEX if words.SEX[label] == sex) for sex in "mf"})
@@ -125,7 +126,7 @@ class _Cast:
         return _most(labels)
 
     def _common_plural(self) -> str:
-        labels = self.labels()
+        labels = self.labels
         if self.kind != "person":
             return plural(next(iter(sorted(label for label in labels if label != "animal")), "animal"))
         if len(labels) == 1:

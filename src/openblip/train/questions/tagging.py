@@ -17,21 +17,25 @@ _SPELLINGS = {
     "dogs'": "dogs",
     "'s'": "'s",
 }
-_PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
-def _learn_phrases() -> None:
+def _phrases() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
+    """First word -> phrases that start with it and what they become, the longest first."""
+    meanings: dict[tuple[str, ...], tuple[str, ...]] = {}
     for entry in filter(None, (part.strip() for line in words.PHRASES.splitlines() for part in line.split("|"))):
         phrase, found, meant = entry.partition("=")
-        _PHRASES[tuple(phrase.split())] = tuple(meant.split()) if found else (phrase.replace("t - shirt", "t-shirt"),)
+        meanings[tuple(phrase.split())] = tuple(meant.split()) if found else (phrase,)
     for noun in NOUNS:
         if " " in noun:
-            _PHRASES[tuple(noun.split())] = (noun,)
-            _PHRASES[tuple(plural(noun).split())] = (plural(noun),)
+            meanings[tuple(noun.split())] = (noun,)
+            meanings[tuple(plural(noun).split())] = (plural(noun),)
+    by_first: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    for phrase_words in sorted(meanings, key=len, reverse=True):
+        by_first.setdefault(phrase_words[0], []).append((phrase_words, meanings[phrase_words]))
+    return by_first
 
 
-_learn_phrases()
-_LONGEST = max(map(len, _PHRASES))
+_PHRASES = _phrases()
 
 
 def tokenise(caption: str) -> list[str]:
@@ -44,11 +48,10 @@ def tokenise(caption: str) -> list[str]:
     joined: list[str] = []
     place = 0
     while place < len(tokens):
-        for length in range(_LONGEST, 0, -1):
-            phrase = tuple(tokens[place : place + length])
-            if len(phrase) == length and phrase in _PHRASES:
-                joined += _PHRASES[phrase]
-                place += length
+        for phrase, meant in _PHRASES.get(tokens[place], ()):
+            if tuple(tokens[place : place + len(phrase)]) == phrase:
+                joined += meant
+                place += len(phrase)
                 break
         else:
             joined.append(tokens[place])

@@ -113,14 +113,14 @@ ADJECTIVES = set(COLOURS) | set(
 )
 
 PHRASES = """
-    in front of|next to|out of|on top of|outside of|each other|hot dog|ice cream|t - shirt
+    in front of|next to|out of|on top of|outside of|each other|hot dog|ice cream
     in the middle of=in|in the back of=in|in the center of=in|in midst of=in|in the midst of=in|on the side of=near
     at the edge of=near|on the edge of=near|on the edges of=near|by the edge of=near|along side of=beside
     at the top of=on
     on the top of=on|at the bottom of=near|to the side of=near|off of=off|inside of=inside|in between=between
     close to=near
     alongside of=beside|up to=to|up against=against|along side=beside|along with=with|tee shirt=t-shirt
-    tee - shirt=t-shirt|t shirt=t-shirt
+    t shirt=t-shirt
     doing a trick=performing a trick|a lot of=many|lots of=many|a number of=many|a bunch of=many|a couple of=two
     a few=several|couple of=two|a pair of=|pair of=|a group of=many|group of=many|groups of=many|large group of=many
     a large group of=many|a small group of=many|small group of=many|a crowd of=many|crowd of=many|a team of=many
@@ -130,5 +130,4 @@ PHRASES = """
     a herd of=many|herd of=many|flock of=many|pack of=many|a pile of=|pile of=|a piece of=a|piece of=
     a body of water=water
     body of water=water|swimming pool=pool|each of=
-    a dog 's=dog 's
 """
