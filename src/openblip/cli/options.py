@@ -53,7 +53,7 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 def run_options(precision: str | None = None) -> Callable[[Command], Command]:
     """The options that say how a model runs. precision: the default, where it is not left to the engine."""
     threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one a core]")
-    return _with_all(engine_options(precision), threads)
+    return with_all(engine_options(precision), threads)
 
 
 def engine_options(precision: str | None = None) -> Callable[[Command], Command]:

@@ -23,13 +23,15 @@ from torch.nn import functional as F
 from openblip.checkpoint import VOCABULARY
 from openblip.config import ModelConfig
 from openblip.engine import Floats, ImageStates, Ints, QuestionStates
-from openblip.engines.torch.model import BlipModel, MobileNetV2, VisionEncoder
+from openblip.engines.torch.mobilenet import MobileNetV2
+from openblip.engines.torch.model import BlipModel, VisionEncoder
 from openblip.errors import CheckpointError, ModelError, TrainingError
 from openblip.pipeline import Blip
 from openblip.text import Tokenizer, write_vocabulary
 from openblip.train.config import ObjectiveConfig, PretrainConfig
 from openblip.train.loop import Trainer
-from openblip.train.objectives import Losses, PretrainBatch
+from openblip.train.losses import Losses
+from openblip.train.objectives import PretrainBatch
 from openblip.train.optimiser import make_optimiser, rate_at
 from openblip.train.ranks import gather, gather_with_gradient
 from openblip.weights import read_tensors, write_tensors
