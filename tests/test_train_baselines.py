@@ -13,6 +13,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from openblip.bulk.shards import read_shards
+from openblip.checkpoint import save_checkpoint
 from openblip.engines.torch.model import BlipModel, VisionEncoder
 from openblip.errors import CheckpointError, ModelError, TrainingError
 from openblip.evaluate import evaluate_captions, evaluate_retrieval
@@ -31,8 +32,10 @@ from openblip.train.config import ObjectiveConfig, OptimiserConfig, PretrainConf
 from openblip.train.loop import Trainer
 from openblip.train.objectives import PretrainBatch
 from openblip.types import GenerateOptions
-from tiny import random_pixels, tiny_config
-from training import training_config, write_shard
+from shard_files import photo, write_shard
+from tiny import random_pixels, random_tensors, tiny_config, write_vocabulary
+from training import training_config
+from training import write_shard as write_noise
 
 CONFIG = tiny_config("mobilenet_v2")
 
@@ -188,7 +191,7 @@ def test_pictures_that_are_there_twice_are_no_negatives() -> None:
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shard(tmp_path_factory.mktemp("shards"))
+    return write_noise(tmp_path_factory.mktemp("shards"))
 
 
 def run_config(shard: Path, output: Path, epochs: int) -> PretrainConfig:
@@ -219,20 +222,28 @@ def test_show_and_tell_learns_by_the_loop(shard: Path, tmp_path: Path) -> None:
         evaluate_retrieval(blip, read_shards([shard]), rerank=0)
 
 
-def test_the_dual_encoder_learns_by_the_loop(shard: Path, tmp_path: Path) -> None:
-    optimiser = OptimiserConfig(epochs=15, batch=6, warm_up_steps=2, learning_rate=1e-3, dropout=0.0)
+def test_the_dual_encoder_learns_by_the_loop(tmp_path: Path) -> None:
+    """From weights that tell pictures apart, as small models drawn for training hardly do."""
+    words = "dog cat man woman boy girl bird horse car bus train street".split()
+    rows = ((f"p{place}", photo(place), {"captions": [f"a {w} runs", f"the red {w}"]}) for place, w in enumerate(words))
+    shard, sizes = write_shard(tmp_path / "train.tar", rows), tiny_config("vit")
+    save_checkpoint(tmp_path / "start", sizes, random_tensors(sizes), write_vocabulary(tmp_path))
+    optimiser = OptimiserConfig(epochs=40, batch=6, warm_up_steps=2, learning_rate=1e-3, dropout=0.0)
     config = training_config(shard, tmp_path, optimiser=optimiser)
+    config = replace(config, start=str(tmp_path / "start"), data=replace(config.data, vocabulary="", colour_jitter=0.0))
     trainer = DualEncoderTrainer(config)
-    start = Trainer(replace(config, output=str(tmp_path / "blip"))).objective.model
-    assert torch.equal(start.text.tokens.weight, trainer.objective.model.text.tokens.weight)
+    blip = Trainer(replace(config, output=str(tmp_path / "blip"))).objective.model
+    assert torch.equal(blip.text.tokens.weight, trainer.objective.model.text.tokens.weight)
     trainer.run()
-    assert trainer.log[-1]["itc"] < 0.8 * trainer.log[0]["itc"]
-    blip = Blip.load(tmp_path / "run" / "checkpoint", engine="torch", precision="f32")
-    assert blip.tasks == ("embed",)
-    result = evaluate_retrieval(blip, read_shards([shard]), rerank=0)
-    assert result.itc.images == 12
+    losses = [line["itc"] for line in trainer.log]
+    assert np.mean(losses[-6:]) < 0.7 * np.mean(losses[:2])
+    trained = Blip.load(tmp_path / "run" / "checkpoint", engine="torch", precision="f32")
+    assert trained.tasks == ("embed",)
+    result = evaluate_retrieval(trained, read_shards([shard]), rerank=0)
+    assert result.itc.text_to_image_r5 > 0.7  # chance is 5 of 12
+    assert result.itc.image_to_text_r5 > 0.7
     with pytest.raises(ModelError, match="no weights to match"):
-        evaluate_retrieval(blip, read_shards([shard]), rerank=4)
+        evaluate_retrieval(trained, read_shards([shard]), rerank=4)
 
 
 def test_all_arms_see_the_same_batches_and_share_features(shard: Path, tmp_path: Path) -> None:
