@@ -30,7 +30,7 @@ run: $(STAMPS)/runtime
 test: check
 ifeq ($(PYTEST_OPTIONS),)
 	$(BIN)/python -m pytest tests/test_train*.py
-	$(BIN)/python -m pytest -m "parity and slow"
+	$(BIN)/python -m pytest -m "(parity or ray) and slow"
 	$(BIN)/python -m pytest --ignore-glob='tests/test_train*.py'
 else
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)

@@ -109,12 +109,16 @@ class RunFolder:
         }
         for part in _PARTS:
             make_folder(self.root / part)
-            remove_parts(self.root / part)
-        remove_parts(self.root)
+        self.tidy()
         content = json.dumps(manifest, indent=2).encode() + b"\n"
         if before is None or content != self.manifest.read_bytes():
             write_durably(self.manifest, content)
         return before is not None
+
+    def tidy(self) -> None:
+        """Remove what killed workers, or killed runs, left half written."""
+        for folder in (self.root, *(self.root / part for part in _PARTS)):
+            remove_parts(folder)
 
     def _read(self) -> dict[str, Any] | None:
         if not self.manifest.exists():

@@ -89,6 +89,7 @@ class CapFilt:
                 rule = self._fraction_rule(folder, inputs)
                 tasks = _tasks(folder, inputs, rule, decision)
             self._write(scoring, tasks, folder, progress)
+            folder.tidy()  # after workers that Ray lost
             report = _report(folder, tasks, facts, scoring, decision, rule, self.shown_pairs)
             paths = {shard.name: shard.path for shard in inputs}
             write_durably(folder.report_html, contact_sheet(report, paths))
