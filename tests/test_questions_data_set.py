@@ -34,6 +34,7 @@ from openblip.train.questions import (
 from openblip.train.questions.exists import excluded, present
 
 WHO = ("man", "woman", "boy", "girl", "dog", "horse", "child")
+ONE_OF = {"men": "man", "women": "woman", "children": "child"}
 LOOKS = ("", "black ", "brown ", "young ", "small white ")
 DEEDS = (
     "is running", "sits", "is riding a bike", "holds a red ball", "jumps", "plays with a stick",
@@ -118,12 +119,11 @@ def test_yes_and_no_keep_their_share_and_their_balance(seed: int) -> None:
 def test_no_is_never_said_of_what_a_caption_names(seed: int) -> None:
     captions = set_of(seed)
     for key, questions in asked_of(captions, seed).items():
-        said = " ".join(captions[key]).lower()
+        said = set(" ".join(captions[key]).lower().split())
         for question in questions:
             if question.kind == "exists" and "no" in question.answers:
                 thing = question.question.rstrip("?").removesuffix(" in the picture").split()[-1]
-                assert thing not in said
-                assert thing.rstrip("s") not in said.split()
+                assert not {thing, ONE_OF.get(thing, thing.removesuffix("s"))} & said
 
 
 @given(seeds)
