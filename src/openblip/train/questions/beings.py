@@ -55,7 +55,11 @@ def _who_does(scene: Scene) -> Iterator[Candidate]:
     for phrase, given in sorted(asked.items()):
         names = {scene.name(caption, (mention,)) for caption, mention in given}
         name = names.pop()
-        if names or name in {"", "animal"} or phrase.split()[0] in _deeds_of_others(scene, name):
+        if (
+            names
+            or name in {"", "animal"}
+            or not _others(scene, name).isdisjoint((phrase.split()[0], phrase.split()[-1]))
+        ):
             continue
         if given[0][1].person:
             answers = names_of_one(scene.people.labels) if scene.people.single else {name: float(len(given))}
@@ -65,36 +69,23 @@ def _who_does(scene: Scene) -> Iterator[Candidate]:
             yield Candidate(KIND, "which animal", wordings, {name: float(len(given))})
 
 
-def _deeds_of_others(scene: Scene, name: str) -> set[str]:
-    """What somebody else, or somebody unclear, is doing."""
-    return {
-        ing(event.verb)
-        for caption, event in scene.events()
-        if event.verb and not event.verb.endswith("*") and scene.name(caption, event.subjects) != name
-    }
+def _others(scene: Scene, name: str) -> set[str]:
+    """What somebody else, or somebody unclear, does and wears."""
+    others = [event for caption, event in scene.events() if scene.name(caption, event.subjects) != name]
+    done = {ing(event.verb) for event in others if event.verb and not event.verb.endswith("*")} - {"wearing"}
+    return done | {words.GARMENTS.get(thing.head, "") for event in others for thing in _worn(event)}
+
+
+_SAY_LITTLE = set("have be seem get go do try appear put take make use give".split())
 
 
 def _deed(event: Event) -> str:
-    """ "riding the bike", "running in the snow", "wearing a red hat"; "" where it does not say enough."""
-    if event.verb in {
-        "",
-        "have",
-        "be",
-        "seem",
-        "get",
-        "go",
-        "do",
-        "try",
-        "appear",
-        "put",
-        "take",
-        "make",
-        "use",
-        "give",
-    } or event.verb.endswith("*"):
-        return ""
-    if event.verb == "wear":
+    """What is done in a few words, "riding the bike", "running in the snow", "wearing a red hat"; "" where it does not
+    say enough."""
+    if event.verb in {"", "wear"}:
         return _wearing(event)
+    if event.verb in _SAY_LITTLE or event.verb.endswith("*"):
+        return ""
     verb = ing(event.verb)
     if len(event.objects) == 1 and not event.particle:
         thing = event.objects[0]
@@ -106,11 +97,18 @@ def _deed(event: Event) -> str:
     return ""
 
 
+def _worn(event: Event) -> list[Mention]:
+    if event.verb == "wear":
+        return list(event.objects)
+    return [noun for preposition, noun in event.phrases if preposition == "in" and noun.worn and not event.verb]
+
+
 def _wearing(event: Event) -> str:
-    garment = words.GARMENTS.get(event.objects[0].head, "") if len(event.objects) == 1 else ""
-    if not garment or (garment in {"shirt", "outfit"} and not event.objects[0].colours):
+    worn = _worn(event)
+    garment = words.GARMENTS.get(worn[0].head, "") if len(worn) == 1 else ""
+    if not garment or (garment in {"shirt", "outfit"} and not worn[0].colours):
         return ""
-    described = f"{' and '.join(event.objects[0].colours)} {garment}".strip()
+    described = f"{' and '.join(worn[0].colours)} {garment}".strip()
     return f"wearing {described if garment in words.PAIRS else with_article(described)}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,21 +27,21 @@ class Candidate:
     answers: Mapping[str, float]
 
 
-_ENDING = re.compile(r"(ning|ming|ting|ing|es|s|ed|er)$")
 _SPARE = {"the", "a", "an", "in", "on", "at", "and", "is", "near", "it"}
 
 
-def stem(word: str) -> str:
-    """What "surfer", "surfing" and "surfboards" need not share, but "dog" and "dogs" do."""
-    one = singular(word)
-    return _ENDING.sub("", one) if len(one) > 4 else one
+def _alike(one: str, other: str) -> bool:
+    """Whether a word gives the other away: "dog" and "dogs", "surfer" and "surfboard"."""
+    first, second = singular(one), singular(other)
+    return first == second or (len(first) >= 4 and first[:4] == second[:4])
 
 
 def answerable(candidate: Candidate) -> bool:
     """Whether there are answers, of one to three words each, that no wording gives away."""
-    asked = {stem(word) for text in candidate.templates for word in text.rstrip("?").replace("'s", "").split()}
+    asked = {word for text in candidate.templates for word in text.rstrip("?").replace("'s", "").split()}
     return bool(candidate.answers) and all(
-        1 <= len(answer.split()) <= MAX_WORDS and not ({stem(word) for word in answer.split()} - _SPARE) & asked
+        1 <= len(answer.split()) <= MAX_WORDS
+        and not any(_alike(word, other) for word in set(answer.split()) - _SPARE for other in asked)
         for answer in candidate.answers
     )
 

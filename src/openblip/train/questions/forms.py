@@ -11,19 +11,16 @@ _IRREGULAR_PLURALS = {
     "fish": "fish", "leaves": "leaf", "wolves": "wolf", "deer": "deer", "oxen": "ox", "mice": "mouse", "feet": "foot",
     "teeth": "tooth", "policemen": "policeman", "firemen": "fireman", "gentlemen": "gentleman", "cattle": "cattle",
     "businessmen": "businessman", "clothes": "clothes", "scarves": "scarf", "calves": "calf", "shelves": "shelf",
-    "businesswomen": "businesswoman", "fishermen": "fisherman", "bus": "bus", "dress": "dress", "grass": "grass",
-    "glass": "glass", "harness": "harness", "tennis": "tennis", "canvas": "canvas", "actress": "actress",
-    "canoes": "canoe",
-    "waitress": "waitress", "princess": "princess", "class": "class", "mattress": "mattress", "ties": "tie",
-    "cowboys": "cowboy",
-    "headdress": "headdress", "sundress": "sundress", "puppies": "puppy", "shoes": "shoe", "gas": "gas",
-    "circus": "circus",
-    "horses": "horse", "across": "across", "knives": "knife", "bows": "bow", "species": "species", "cross": "cross",
-    "skis": "skis", "pants": "pants", "jeans": "jeans", "shorts": "shorts", "santa claus": "santa", "movies": "movie",
-    "christmas": "christmas", "canvasses": "canvas", "walruses": "walrus", "lens": "lens", "moss": "moss",
-    "toes": "toe",
-    "hoodies": "hoodie", "sunglasses": "sunglasses", "glasses": "glasses", "axes": "axe", "birdies": "birdie",
-    "wheelies": "wheelie", "cookies": "cookie", "hippies": "hippie", "lies": "lie", "zombies": "zombie",
+    "businesswomen": "businesswoman", "fishermen": "fisherman", "bus": "bus", "buses": "bus", "dress": "dress",
+    "grass": "grass", "glass": "glass", "harness": "harness", "tennis": "tennis", "canvas": "canvas",
+    "actress": "actress", "canoes": "canoe", "waitress": "waitress", "princess": "princess", "class": "class",
+    "mattress": "mattress", "ties": "tie", "cowboys": "cowboy", "headdress": "headdress", "sundress": "sundress",
+    "puppies": "puppy", "shoes": "shoe", "gas": "gas", "circus": "circus", "horses": "horse", "across": "across",
+    "knives": "knife", "bows": "bow", "species": "species", "cross": "cross", "skis": "skis", "pants": "pants",
+    "jeans": "jeans", "shorts": "shorts", "santa claus": "santa", "movies": "movie", "christmas": "christmas",
+    "canvasses": "canvas", "walruses": "walrus", "lens": "lens", "moss": "moss", "toes": "toe", "hoodies": "hoodie",
+    "sunglasses": "sunglasses", "glasses": "glasses", "axes": "axe", "birdies": "birdie", "wheelies": "wheelie",
+    "cookies": "cookie", "hippies": "hippie", "lies": "lie", "zombies": "zombie",
 }  # fmt: skip
 TABLES = (
     words.ANIMALS, words.PEOPLE, words.VEHICLES, words.RIDDEN, words.GARMENTS, words.PLACES, words.TERRAIN, words.SEATS,
@@ -61,7 +58,7 @@ def plural(word: str) -> str:
     if word == "person":
         return "people"
     for many, one in _IRREGULAR_PLURALS.items():
-        if one == word:
+        if one == word and (many != one or not one.endswith("s") or one in words.PAIRS):
             return many
     if word in words.PAIRS or (word.endswith("s") and word not in {"bus", "dress"}):
         return word

@@ -66,7 +66,7 @@ def _worn(scene: Scene, caption: Parsed) -> dict[int, str]:
     owners: dict[int, str] = {}
     for event in caption.events:
         for thing in (*event.objects, *(noun for _, noun in event.phrases)):
-            if thing.head in words.GARMENTS or thing.head == "hair":
+            if thing.worn:
                 alone = len(event.subjects) == 1 and event.certain and event.verb in {"", "wear"}
                 owners[thing.place] = scene.name(caption, event.subjects) if alone else ""
     return owners

@@ -39,6 +39,11 @@ class Mention:
         return words.ANIMALS.get(self.head, "")
 
     @property
+    def worn(self) -> bool:
+        """Whether it is a garment, or hair."""
+        return self.head in words.GARMENTS or self.head == "hair"
+
+    @property
     def animate(self) -> bool:
         """Whether it is somebody who does things."""
         return bool(self.person or self.animal)
@@ -317,7 +322,7 @@ class _Reader:
             following += 1
         particle = self._word(place + 1) if following > place + 1 else ""
         objects, following = self._list(following)
-        phrases, following = self._phrases(following)
+        phrases, following = self._phrases(following, bool(objects and objects[-1].animate))
         verb = ING.get(token) or FINITE.get(token) or token
         if token in {"dressed", "clothed"}:
             verb, objects = "wear", [noun for preposition, noun in phrases if preposition == "in"]
@@ -334,8 +339,11 @@ class _Reader:
         """Whether something was done to one of them before: "a man chases a boy , wearing a hat"."""
         return any(each in event.objects for event in self.events for each in who)
 
-    def _phrases(self, place: int) -> tuple[list[tuple[str, Mention]], int]:
-        """Prepositional phrases in a row, with the adverbs between them passed over."""
+    def _phrases(self, place: int, somebody: bool) -> tuple[list[tuple[str, Mention]], int]:
+        """Prepositional phrases in a row, with the adverbs between them passed over.
+
+        somebody: whether a person or animal stands before them. What they wear is theirs: "sits by a woman in a hat".
+        """
         found: list[tuple[str, Mention]] = []
         while True:
             start = place + (self._kind(place) == "adverb")
@@ -344,6 +352,9 @@ class _Reader:
             nouns, after = self._list(start + 1)
             if not nouns:
                 return found, start
+            if somebody and nouns[0].worn:
+                return found, place
+            somebody = nouns[-1].animate
             found += [(self._word(start), noun) for noun in nouns]
             place = after
 

@@ -110,7 +110,7 @@ class _Cast:
         own = next((mentions for other, mentions in self.mentions if other is caption), ())
         if self.single:
             return self._common_name() if total(own) == 1 else ""
-        if self.several and own and total(subjects) == total(own):
+        if self.several and total(own) > 1 and total(subjects) == total(own):
             return self._common_plural()
         if len(subjects) == 1 and self.kind == "person":
             return self._one_of_several(subjects[0])
