@@ -43,8 +43,8 @@ def layer_share(name: str, config: ModelConfig, decay: float) -> float:
     decay for the last block, decay ** 2 for the one before it, ..., one more for what is below the first; 1 for heads
     and the image encoder's last norm."""
     stack, _, rest = name.partition(".")
-    sizes = {"vision": config.vision, "text": config.text, "answer": config.answer_text}
-    layers = sizes[stack].layers if stack in sizes else None
+    text, answer = config.text.layers, config.answer_text.layers
+    layers = {"vision": config.vision.layers, "text": text, "answer": answer}.get(stack)
     if layers is None or (stack == "vision" and rest.startswith("norm.")):
         return 1.0
     depth = int(rest.split(".")[1]) + 1 if rest.startswith("blocks.") else 0
