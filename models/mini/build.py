@@ -1,10 +1,10 @@
 """A trained run -> the bundled checkpoint and its model card, every figure of the card measured here.
 
-python models/mini/build.py runs/mini-5/checkpoint=0.7 runs/mini-4/checkpoint=0.3 \
-    --data ../shared/data/flickr8k/dev-0000.tar
+python models/mini/build.py runs/mini-answers/checkpoint --data ../shared/data/flickr8k/dev-0000.tar \
+    --questions runs/questions --daquar ../shared/data/daquar/train-0000.tar
 
 Stores the weights (their mean, where several runs are named) in bfloat16, evaluates what was stored, and draws twelve
-development photos at random for the card.
+development photos at random for the card. `python -m openblip.train.questions` writes the questions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,19 @@ import numpy as np
 from openblip import Blip, GenerateOptions
 from openblip.bulk.shards import Sample, find_shards, read_shards
 from openblip.checkpoint import Checkpoint, Tensors, load_checkpoint, save_checkpoint
-from openblip.evaluate import CaptionEvaluation, RetrievalEvaluation, evaluate_captions, evaluate_retrieval
+from openblip.evaluate import (
+    AnswerEvaluation,
+    CaptionEvaluation,
+    RetrievalEvaluation,
+    evaluate_answers,
+    evaluate_captions,
+    evaluate_retrieval,
+    read_asked,
+)
+from openblip.evaluate.answers import KindScores
+from openblip.evaluate.questions import examples
 from openblip.metrics import RetrievalScores
+from openblip.metrics.answers import AnswerPrior
 from openblip.train.config import PretrainConfig, read_config
 from openblip_mini import FOLDER
 
@@ -40,6 +51,8 @@ def main() -> int:
         help="trained checkpoints of the same sizes, whose weights are averaged by their shares",
     )
     parser.add_argument("--data", required=True, help="shards of the development split")
+    parser.add_argument("--questions", required=True, type=Path, help="folder of questions about them and about DAQUAR")
+    parser.add_argument("--daquar", required=True, help="DAQUAR's shards")
     parser.add_argument("--rerank", type=int, default=32, help="how many of each query's best the matching head sees")
     arguments = parser.parse_args()
 
@@ -53,9 +66,13 @@ def main() -> int:
     blip = Blip.load(FOLDER, precision="bf16")
     greedy = evaluate_captions(blip, samples, GenerateOptions(num_beams=1))
     retrieval = evaluate_retrieval(blip, samples, rerank=arguments.rerank)
+    answers = [
+        _answers(blip, arguments.questions, prefix, shards)
+        for prefix, shards in (("", arguments.data), ("daquar-", arguments.daquar))
+    ]
     stored = load_checkpoint(FOLDER, "mini")
     runs = [(path.name, read_config(path)) for path in sorted(CONFIGS.glob("mini-*.toml"))]
-    text = card(stored, runs, captions, greedy, retrieval, samples)
+    text = card(stored, runs, captions, greedy, retrieval, answers, samples)
     (FOLDER / "MODEL_CARD.md").write_text(text, encoding="utf-8")
     sys.stderr.write(f"wrote {FOLDER / 'MODEL_CARD.md'}\n")
     return 0
@@ -84,6 +101,7 @@ def card(
     captions: dict[str, CaptionEvaluation],
     greedy: CaptionEvaluation,
     retrieval: RetrievalEvaluation,
+    answers: Sequence[AnswerEvaluation],
     samples: list[Sample],
 ) -> str:
     """The whole text of MODEL_CARD.md."""
@@ -102,6 +120,8 @@ def card(
         "views": str(config.data.cached_views),
         "caption_rows": _caption_rows(captions, greedy),
         "retrieval_rows": _retrieval_rows(retrieval),
+        "answer_rows": "\n".join(map(_answer_row, (*answers[0].kinds, answers[0].macro))),
+        "daquar_row": _answer_row(answers[1].overall),
         "images": f"{best.images:,}",
         "distinct": f"{best.distinct_captions:,}",
         "words": f"{best.vocabulary:,}",
@@ -146,6 +166,16 @@ def _recall_row(name: str, scores: RetrievalScores) -> str:
         scores.image_to_text_r1, scores.image_to_text_r5, scores.image_to_text_r10,
     )  # fmt: skip
     return f"| {name} | " + " | ".join(f"{recall:.3f}" for recall in recalls) + " |"
+
+
+def _answers(blip: Blip, folder: Path, prefix: str, shards: str) -> AnswerEvaluation:
+    """On the questions of a development split, beside the most frequent answers of its training split."""
+    prior = AnswerPrior(examples([folder / f"{prefix}train.jsonl"]))
+    return evaluate_answers(blip, read_asked([shards], folder / f"{prefix}dev.jsonl"), prior=prior)
+
+
+def _answer_row(scores: KindScores) -> str:
+    return f"| {scores.kind} | {scores.questions:,} | {scores.accuracy:.3f} | {scores.prior or 0.0:.3f} |"
 
 
 def _drawn(result: CaptionEvaluation, samples: list[Sample]) -> str:
