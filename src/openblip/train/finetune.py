@@ -60,13 +60,21 @@ def run_finetune(config: FinetuneConfig, *, resume: bool = False) -> Path:
         start = open_finetune(config)
         sets = read_sets(config, start.model.config.vision.image_size, decode=not resume or config.skip_broken)
         sets.check(skip_broken=config.skip_broken)
-        finetuner = Finetuner(config, start, sets)
+        finetuner = _class_of(config)(config, start, sets)
         if resume:
             finetuner.restore()
         finetuner.run()
         return finetuner.finish()
     finally:
         ranks.leave()
+
+
+def _class_of(config: FinetuneConfig) -> type[Finetuner]:
+    if not config.shard:
+        return Finetuner
+    from openblip.train.sharding import ShardedFinetuner
+
+    return ShardedFinetuner
 
 
 def open_finetune(config: FinetuneConfig) -> Start:
@@ -107,13 +115,17 @@ class Finetuner(Run):
         self.steps = replace(self.steps, warm_up_steps=warm_up)
 
         model = self._model()
-        self.objective = self._objective(model).to(self.device)
+        self.objective = self.placed(self._objective(model))
         self.optimiser = make_optimiser(model, self.steps, config.layer_decay)
         self.cache = self._cache()
         self.judge = Judge(config.task, self.tokenizer, config.prompt, samples=config.samples, rerank=config.dev_rerank)
         self.board = Board(self.output / "tensorboard", wanted=False)
         self.best: float | None = None
         self.best_epoch, self.waited, self.critical_since = 0, 0, -1
+
+    def placed(self, objective: PretrainObjective | AnswerObjective) -> PretrainObjective | AnswerObjective:
+        """The objective on its device."""
+        return objective.to(self.device)
 
     # ------------------------------------------------------------------------------------------- what a batch is
 

@@ -138,8 +138,9 @@ class FinetuneConfig(RunConfig):
             raise OptionError("batch = 1 has no wrong pairs to learn from: give 2 or more")
         if self.views and not {"backbone", "vision"} & set(self.frozen):
             raise OptionError("views keeps what a frozen image encoder makes: add freeze vision, or leave it out")
-        if self.shard and self.self_critical:
-            raise OptionError("shard and self_critical exclude each other: fine-tune in two runs")
+        if self.shard and (self.self_critical or self.views):
+            name = "self_critical" if self.self_critical else "views"
+            raise OptionError(f"shard and {name} exclude each other: leave one out")
 
     @property
     def frozen(self) -> tuple[str, ...]:

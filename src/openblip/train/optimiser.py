@@ -24,15 +24,17 @@ def rate_at(step: int, config: OptimiserConfig, steps: int) -> float:
 def make_optimiser(model: BlipModel, config: OptimiserConfig, layer_decay: float = 1.0) -> torch.optim.AdamW:
     """AdamW; norms, biases, tables of positions and the temperature are not decayed; the backbone learns more slowly,
     and each layer by layer_decay more slowly than the one above it."""
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim >= 2 and "positions" not in name
             share = layer_share(name, model.config, layer_decay)
             share *= config.backbone_rate if ".backbone." in name else 1.0
-            groups.setdefault((decayed, share), []).append(parameter)
+            # What is cut among processes and what is not cannot be in one step of the fused AdamW.
+            cut = hasattr(parameter, "full_tensor")
+            groups.setdefault((decayed, share, cut), []).append(parameter)
     settings: list[dict[str, Any]] = []
-    for (decayed, share), parameters in groups.items():
+    for (decayed, share, _), parameters in groups.items():
         peak, decay = config.learning_rate * share, config.weight_decay if decayed else 0.0
         settings.append({"params": parameters, "weight_decay": decay, "lr": peak, "peak": peak})
     return torch.optim.AdamW(settings, betas=config.betas, fused=True)
