@@ -64,7 +64,8 @@ class ShardedFinetuner(Finetuner):
         for gradient in whole:
             dist.all_reduce(gradient)
             gradient /= ranks.count()
-        squares: list[Any] = [nn.utils.get_total_norm(cut).full_tensor() ** 2] if cut else []
+        cut_norm: Any = nn.utils.get_total_norm(cut)
+        squares: list[Tensor] = [cut_norm.full_tensor() ** 2] if cut else []
         squares += [nn.utils.get_total_norm(whole) ** 2] if whole else []
         norm: Tensor = torch.stack(squares).sum().sqrt()
         share = (self.steps.clip_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -86,7 +87,7 @@ class ShardedFinetuner(Finetuner):
 
     def averaged_tensors(self) -> dict[str, Any]:
         """Gathered on the first rank; nothing on the others."""
-        state = get_model_state_dict(self.objective.averaged, options=_WHOLE)
+        state: dict[str, Any] = get_model_state_dict(self.objective.averaged, options=_WHOLE)
         return {name: value.float().numpy() for name, value in state.items()}
 
     def averaged_model(self) -> BlipModel:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from openblip.config import Mode, ModelConfig, TextConfig, VisionConfig
-from openblip.engines.torch.mobilenet import MobileNetV2
+from openblip.engines.torch.mobilenet import MobileNetV2 as MobileNetV2
 
 KeysValues = list[tuple[Tensor, Tensor]]
 """Per text layer: keys and values of the image tokens, each [images, heads, tokens, head width]."""
@@ -181,8 +181,7 @@ class TextBlock(nn.Module):
         keys_values: tuple[Tensor, Tensor] | None = None,
         looked_at: Tensor | None = None,
     ) -> Tensor:
-        """x: [rows, tokens, width]; mask: as in SelfAttention; keys_values: of the pictures, to be looked at.
-        looked_at: as in `after_attention`."""
+        """x: [rows, tokens, width]; mask: as in SelfAttention; keys_values, looked_at: as in `after_attention`."""
         attention = self.encoder_attention if mode == "encoder" else self.decoder_attention
         return self.after_attention(x, attention, attention(x, mask), keys_values, looked_at)
 
@@ -284,8 +283,8 @@ class TextTransformer(nn.Module):
     ) -> Tensor:
         """tokens: [rows, length] right-padded; lengths: [rows]. Returns hidden states [rows, length, width].
 
-        With keys_values the rows must be a multiple of the images, consecutive rows sharing a picture. looked_at: bool
-        [images, 1, 1, length], True at those keys that may be looked at; None: at all.
+        With keys_values the rows must be a multiple of the images, consecutive rows sharing a picture. looked_at: which
+        of the keys and values may be looked at, as in `attend`; all of them where it is None.
         """
         length = tokens.shape[1]
         steps = torch.arange(length, device=tokens.device)
