@@ -16,7 +16,7 @@ from openblip.errors import OptionError
 from openblip.train.answering import AnswerBatch, AnswerObjective
 from openblip.train.config import ObjectiveConfig, OptimiserConfig
 from openblip.train.losses import ENCODED, Objective
-from openblip.train.optimiser import layer_share, make_optimiser
+from openblip.train.optimiser import layer_share, layers_of, make_optimiser
 from openblip.train.start import freeze, open_start, start_model
 from tiny import random_tensors, tiny_config
 from training import objective_for, random_batch
@@ -156,8 +156,10 @@ def test_layers_learn_more_slowly_the_lower_they_are() -> None:
         "answer.blocks.0.mlp.up.weight": 0.25, "lm.dense.weight": 1.0, "answer_lm.bias": 1.0, "itm.weight": 1.0,
         "itc.temperature": 1.0,
     }  # fmt: skip
-    assert {name: layer_share(name, config, 0.5) for name in expected} == expected
     model = BlipModel(config)
+    layers = layers_of(model)
+    assert layers == {"vision": 2, "text": 2, "answer": 2}
+    assert {name: layer_share(name, layers, 0.5) for name in expected} == expected
     optimiser = make_optimiser(model, OptimiserConfig(learning_rate=2.0, backbone_rate=0.1), 0.5)
     rates = {id(parameter): group["peak"] for group in optimiser.param_groups for parameter in group["params"]}
     names = dict(model.named_parameters())

@@ -58,6 +58,7 @@ _HELP = {
     "alpha": "Weight of the contrast's soft targets.",
     "dev_limit": "At most so many dev pictures.",
     "dev_rerank": "Best pairs of a query that ITM re-ranks on dev.",
+    "dev_max_length": "Tokens of a dev caption, the prompt's not counted.",
     "keep_tasks": "The result keeps what else the checkpoint can do.",
     "skip_broken": "Go on without entries that cannot be used.",
     "samples": "Captions or answers shown after each epoch.",
@@ -77,8 +78,9 @@ _HELP = {
 """Fields of FinetuneConfig, which has their defaults and ranges: what they are for."""
 _ONLY = {
     "prompt": "caption", "word_dropout": "caption", "self_critical": "caption", "self_critical_rate": "caption",
-    "proposals": "caption", "caption_column": "caption retrieval", "question_column": "vqa", "answer_column": "vqa",
-    "queue": "retrieval", "alpha": "retrieval", "dev_rerank": "retrieval", "label_smoothing": "caption vqa",
+    "proposals": "caption", "dev_max_length": "caption", "caption_column": "caption retrieval",
+    "question_column": "vqa", "answer_column": "vqa", "queue": "retrieval", "alpha": "retrieval",
+    "dev_rerank": "retrieval", "label_smoothing": "caption vqa",
 }  # fmt: skip
 """Those that mean nothing elsewhere, and where they do."""
 

@@ -6,7 +6,6 @@ is in `run`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -26,23 +25,19 @@ from openblip.train import ranks
 from openblip.train.answering import AnswerBatch, AnswerObjective
 from openblip.train.board import Board
 from openblip.train.caches import fill_view
-from openblip.train.config import BACKBONE_STRIDE
-from openblip.train.data import PretrainData
 from openblip.train.dev import METRICS, Judge, Score
 from openblip.train.examples import fingerprint
 from openblip.train.finetune_config import TAUGHT, FinetuneConfig, peak_rate
 from openblip.train.finetune_data import Sets, read_sets, texts_a_picture
+from openblip.train.finetune_parts import BACKBONE_LAYERS, make_cache, make_data, make_objective, prepared
 from openblip.train.losses import ENCODED, Losses
 from openblip.train.objectives import PretrainBatch, PretrainObjective
 from openblip.train.optimiser import make_optimiser, rate_at
 from openblip.train.progress import say
-from openblip.train.question_data import QuestionData
 from openblip.train.run import RESUME, Run, mix
-from openblip.train.self_critical import SelfCritic
 from openblip.train.start import Start, freeze, open_start, start_model
-from openblip.train.views import FrozenFeatures, PictureCache
+from openblip.train.views import FrozenFeatures
 
-BACKBONE_LAYERS = 52
 CRITICAL_LM_WEIGHT = 0.1
 
 
@@ -60,13 +55,21 @@ def run_finetune(config: FinetuneConfig, *, resume: bool = False) -> Path:
         start = open_finetune(config)
         sets = read_sets(config, start.model.config.vision.image_size, decode=not resume or config.skip_broken)
         sets.check(skip_broken=config.skip_broken)
-        finetuner = Finetuner(config, start, sets)
+        finetuner = _class_of(config)(config, start, sets)
         if resume:
             finetuner.restore()
         finetuner.run()
         return finetuner.finish()
     finally:
         ranks.leave()
+
+
+def _class_of(config: FinetuneConfig) -> type[Finetuner]:
+    if not config.shard:
+        return Finetuner
+    from openblip.train.sharding import ShardedFinetuner
+
+    return ShardedFinetuner
 
 
 def open_finetune(config: FinetuneConfig) -> Start:
@@ -101,19 +104,29 @@ class Finetuner(Run):
         self.texts = texts_a_picture(config, sets.train)
         rate = config.learning_rate or peak_rate(config.task, self.model_config.text.width)
         self.steps = replace(self.steps, batch=max(1, batch), learning_rate=rate)
-        self.data = self._data()
+        self.data = make_data(
+            config, sets.train, self.tokenizer, self.model_config, batch=self.steps.batch, texts=self.texts,
+            rank=self.rank, ranks=self.ranks,
+        )  # fmt: skip
         self.check_steps()
         warm_up = round(config.warm_up * self.steps_an_epoch * config.epochs)
         self.steps = replace(self.steps, warm_up_steps=warm_up)
 
-        model = self._model()
-        self.objective = self._objective(model).to(self.device)
+        model = prepared(start.model, self.device, recompute=config.gradient_checkpointing)
+        self.objective = self.placed(make_objective(config, model, sets.train, self.tokenizer, self.texts))
         self.optimiser = make_optimiser(model, self.steps, config.layer_decay)
-        self.cache = self._cache()
-        self.judge = Judge(config.task, self.tokenizer, config.prompt, samples=config.samples, rerank=config.dev_rerank)
+        self.cache = make_cache(config, start, self.data)
+        self.judge = Judge(
+            config.task, self.tokenizer, config.prompt, samples=config.samples, rerank=config.dev_rerank,
+            tokens=config.dev_max_length,
+        )  # fmt: skip
         self.board = Board(self.output / "tensorboard", wanted=False)
         self.best: float | None = None
         self.best_epoch, self.waited, self.critical_since = 0, 0, -1
+
+    def placed(self, objective: PretrainObjective | AnswerObjective) -> PretrainObjective | AnswerObjective:
+        """The objective on its device."""
+        return objective.to(self.device)
 
     # ------------------------------------------------------------------------------------------- what a batch is
 
@@ -257,55 +270,6 @@ class Finetuner(Run):
                     f"cannot write to output = {self.output}: {error.strerror}: name another"
                 ) from error
         return path
-
-    def _data(self) -> PretrainData | QuestionData:
-        config, vision = self.config, self.model_config.vision
-        canvas = vision.image_size + (BACKBONE_STRIDE if config.augment else 0)
-        common: Any = {
-            "batch": self.steps.batch, "seed": config.seed, "rank": self.rank, "ranks": self.ranks,
-            "plain": not config.augment, "mirror": config.mirror,
-        }  # fmt: skip
-        data = config.data_config(canvas if config.views else 0)
-        data = replace(data, max_text_tokens=min(data.max_text_tokens, self.model_config.text.max_positions))
-        arguments: Any = (self.pictures, self.tokenizer, vision, data)
-        if config.task == "vqa":
-            return QuestionData(*arguments, questions=self.texts, **common)
-        fewest = 2 if config.task == "retrieval" else 1
-        return PretrainData(*arguments, captions_per_image=self.texts, fewest=fewest, prompt=config.prompt, **common)
-
-    def _model(self) -> BlipModel:
-        model = self.start.model.to(self.device)
-        model.vision = model.vision.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        model.vision.recompute = model.text.recompute = self.config.gradient_checkpointing
-        if "answer" in self.model_config.tasks:
-            model.answer.recompute = self.config.gradient_checkpointing
-        return model
-
-    def _objective(self, model: BlipModel) -> PretrainObjective | AnswerObjective:
-        config = self.config
-        if config.task == "vqa":
-            return AnswerObjective(model, config.label_smoothing)
-        queue = min(config.queue, len(self.pictures) * 2 // 3) if config.task == "retrieval" else 0
-        critic = None
-        if config.self_critical:
-            critic = SelfCritic([picture.captions for picture in self.pictures], self.tokenizer, config.proposals)
-        return PretrainObjective(model, config.objective_config(self.texts), queue, critic)
-
-    def _cache(self) -> PictureCache | None:
-        if not self.config.views:
-            return None
-        config, vision, views = self.config, self.model_config.vision, self.config.views
-        settings = (
-            self.start.checkpoint.revision, config.seed, config.bfloat16, config.augment, config.mirror,
-            config.crop_area, config.colour_jitter, vision.image_size, fingerprint(self.pictures),
-        )  # fmt: skip
-        made_from = hashlib.sha256(repr(settings).encode()).hexdigest()
-        with ranks.first_rank_first():
-            folder = self.output / "features"
-            if "vision" in config.frozen:
-                shape = (views, len(self.pictures), vision.tokens, vision.width)
-                return PictureCache(folder, "states", shape, made_from)
-            return FrozenFeatures(folder, self.data.data, len(self.pictures), vision, BACKBONE_LAYERS, made_from)
 
     def _fill_cache(self) -> None:
         if self.cache is None:

@@ -31,7 +31,8 @@ class FinetuneConfig(RunConfig):
 
     data, images, *_column: as in `sources.read_pictures`. dev, dev_images: the same for pictures that are not learned
     from, by which the best epoch is chosen; dev_share: share of the data that is set aside for that instead.
-    dev_limit: at most so many of them are looked at. dev_rerank: pairs of a query that ITM re-ranks there.
+    dev_limit: at most so many of them are looked at. dev_rerank: pairs of a query that ITM re-ranks there;
+    dev_max_length: tokens of a caption, those of the prompt not counted.
     skip_broken: go on without entries that cannot be used.
 
     prompt: what stands before every caption, and is not learned. max_text_tokens: longer texts are cut.
@@ -71,6 +72,7 @@ class FinetuneConfig(RunConfig):
     dev_share: float = 0.0
     dev_limit: int = 1000
     dev_rerank: int = 16
+    dev_max_length: int = 20
     skip_broken: bool = False
     prompt: str = ""
     max_text_tokens: int = 40
@@ -113,6 +115,7 @@ class FinetuneConfig(RunConfig):
             raise OptionError(f"task = {self.task!r} is unknown: give one of {', '.join(TAUGHT)}")
         limits = {
             "image_size": (0, 10**5), "dev_share": (0.0, 0.9), "dev_limit": (1, MANY), "dev_rerank": (0, MANY),
+            "dev_max_length": (2, 512),
             "max_text_tokens": (3, 512), "texts_per_image": (0, 1000), "crop_area": (0.01, 1.0),
             "colour_jitter": (0.0, 1.0), "views": (0, 1000), "workers": (0, 1024), "epochs": (1, MANY),
             "batch": (1, MANY), "accumulate": (1, MANY), "learning_rate": (0.0, 10.0), "layer_decay": (0.01, 1.0),
@@ -138,8 +141,9 @@ class FinetuneConfig(RunConfig):
             raise OptionError("batch = 1 has no wrong pairs to learn from: give 2 or more")
         if self.views and not {"backbone", "vision"} & set(self.frozen):
             raise OptionError("views keeps what a frozen image encoder makes: add freeze vision, or leave it out")
-        if self.shard and self.self_critical:
-            raise OptionError("shard and self_critical exclude each other: fine-tune in two runs")
+        if self.shard and (self.self_critical or self.views):
+            name = "self_critical" if self.self_critical else "views"
+            raise OptionError(f"shard and {name} exclude each other: leave one out")
 
     @property
     def frozen(self) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from openblip.engines.torch.model import BlipModel, KeysValues
 from openblip.train.config import ObjectiveConfig
-from openblip.train.losses import Losses, Objective, image_states, language_loss, starting
+from openblip.train.losses import Losses as Losses
+from openblip.train.losses import Objective, image_states, language_loss, starting
 from openblip.train.ranks import gather, gather_sizes, gather_with_gradient, own_share
 from openblip.train.self_critical import SelfCritic
 

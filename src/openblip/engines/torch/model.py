@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from openblip.config import Mode, ModelConfig, TextConfig, VisionConfig
-from openblip.engines.torch.mobilenet import MobileNetV2
+from openblip.engines.torch.mobilenet import MobileNetV2 as MobileNetV2
 
 KeysValues = list[tuple[Tensor, Tensor]]
 """Per text layer: keys and values of the image tokens, each [images, heads, tokens, head width]."""
