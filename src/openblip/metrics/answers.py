@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from openblip.errors import DataError
 
@@ -46,6 +47,7 @@ _CONTRACTIONS = {
 """A contraction with an apostrophe forgotten -> as it is spelled."""
 
 
+@lru_cache(maxsize=2**16)  # a data set says the same few thousand answers over and over
 def normalise_answer(text: str) -> str:
     """An answer as the VQA evaluation compares it: lower case, numbers up to ten in digits ("none" is 0), articles and
     punctuation dropped, a forgotten apostrophe put back.
@@ -86,8 +88,8 @@ def answer_accuracy(answer: str, answers: Answers) -> float:
 
 
 class AnswerPrior:
-    """The one answer that earns most over all training questions of exactly this text; where nobody asked it, over those
-    of its kind; else over all. What a model is worth shows in how far it gets above this."""
+    """The one answer that earns most over all training questions of exactly this text; where nobody asked it, over
+    those of its kind; else over all. What a model is worth shows in how far it gets above this."""
 
     def __init__(self, examples: Iterable[tuple[str, str, Answers]]) -> None:
         """examples: question, kind ("" for none) and right answers. An answer gains what it would earn there.
