@@ -152,6 +152,15 @@ def test_questions_of_shards(shard: Path) -> None:
     assert [each.key for each in read_asked([shard], limit=2)] == ["p0", "p1"]
 
 
+def test_pictures_that_are_not_asked_about_are_passed_over(tmp_path: Path) -> None:
+    rows = [("a", photo(0), {"qa": []}), ("b", photo(1), {"qa": [["what", "this"]]})]
+    shard = write_shard(tmp_path / "vqa.tar", rows)
+    assert [each.key for each in read_asked([shard])] == [each.key for each in read_asked([shard], limit=1)] == ["b"]
+    file = tmp_path / "dev.jsonl"
+    file.write_text('{"key": "gone", "qa": []}\n{"key": "a", "qa": [["what", "that"]]}\n', encoding="utf-8")
+    assert [(each.key, each.questions[0].answers) for each in read_asked([shard], file)] == [("a", ["that"])]
+
+
 def test_questions_beside_shards(shard: Path, tmp_path: Path) -> None:
     file = tmp_path / "dev.jsonl"
     lines = [{"key": "p2", "qa": QA[1]["qa"]}, {"key": "p0", "qa": QA[2]["qa"]}]
@@ -186,7 +195,7 @@ def test_real_questions(shared_data: Path) -> None:
         ("[1]", '"key"'),
         ('{"key": "a", "qa": [["q", "b"]]}', "of its own"),
         ('{"key": "b"}', "no questions"),
-        ('{"key": "b", "qa": []}', "no questions"),
+        ('{"key": "b", "qa": {}}', "no questions"),
         ('{"key": "b", "qa": ["what"]}', "is no question"),
         ('{"key": "b", "qa": [{"question": " ", "answer": "x"}]}', "is no question"),
         ('{"key": "b", "qa": [{"question": "what", "answers": []}]}', "no usable answers"),
@@ -204,7 +213,8 @@ def test_lines_that_are_no_questions(line: str, message: str, tmp_path: Path) ->
 
 def test_files_that_hold_no_questions(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
-    for name in ("empty.jsonl", "missing.jsonl"):
+    (tmp_path / "none.jsonl").write_text('{"key": "a", "qa": []}\n', encoding="utf-8")
+    for name in ("empty.jsonl", "none.jsonl", "missing.jsonl"):
         with pytest.raises(DataError, match=name):
             read_questions(tmp_path / name)
     shard = write_shard(tmp_path / "captions.tar", [("a", photo(0), {"captions": ["a dog"]})])

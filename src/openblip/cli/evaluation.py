@@ -110,7 +110,9 @@ def eval_caption(
     "--questions", type=FILE, help='JSON lines {"key": ..., "qa": [...]} about the pictures, which then need no "qa".'
 )
 @click.option(
-    "--prior", multiple=True, help="Training data whose most frequent answers are scored beside the model; repeatable."
+    "--prior",
+    multiple=True,
+    help="Training data whose best answers without a look are scored beside the model; repeatable.",
 )
 @answer_options
 @search_options(("num_beams", "max_length", "min_length", "length_penalty"), GenerateOptions.for_answers())

@@ -1,5 +1,5 @@
-"""Answers to the questions of a data set, scored as VQA v2 does it: kind by kind, beside what the most frequent answers
-get without a look at the pictures."""
+"""Answers to the questions of a data set, scored as VQA v2 does it: kind by kind, beside what the best answers get
+without a look at the pictures."""
 
 from __future__ import annotations
 

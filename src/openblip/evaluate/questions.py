@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from openblip.bulk.shards import find_shards, read_shards
+from openblip.bulk.shards import Sample, find_shards, read_shards
 from openblip.errors import DataError
 from openblip.metrics.answers import Answers
 
@@ -40,7 +40,7 @@ class Asked:
 def read_asked(
     shards: Sequence[str | Path], questions: Path | None = None, limit: int | None = None
 ) -> Iterator[Asked]:
-    """The pictures of WebDataset shards that are asked about, in their order.
+    """The pictures of WebDataset shards that are asked about, in their order; of those that are not, none.
 
     questions: a file with the questions, as in `read_questions`; else the json of each picture has them as "qa".
     limit: only the first so many pictures.
@@ -49,27 +49,33 @@ def read_asked(
     is not in the shards.
     """
     samples = read_shards([path for source in shards for path in find_shards(source)], captioned=False)
-    if questions is None:
-        for sample in islice(samples, limit):
-            where = f"{sample.shard}: {sample.key}.json"
-            yield Asked(sample.key, sample.image_bytes, parse_questions(sample.metadata.get("qa"), where))
-        return
-    left, found = read_questions(questions), 0
+    yield from islice(_asked(samples) if questions is None else _joined(samples, questions, limit), limit)
+
+
+def _asked(samples: Iterable[Sample]) -> Iterator[Asked]:
+    """Those with the questions of their own json."""
     for sample in samples:
-        if limit is not None and found >= limit:
-            return
+        questions = parse_questions(sample.metadata.get("qa"), f"{sample.shard}: {sample.key}.json")
+        if questions:
+            yield Asked(sample.key, sample.image_bytes, questions)
+
+
+def _joined(samples: Iterable[Sample], file: Path, limit: int | None) -> Iterator[Asked]:
+    """Those that the file asks about. Where all are wanted, none of the file's may be missing."""
+    left = read_questions(file)
+    for sample in samples:
         if sample.key in left:
-            found += 1
             yield Asked(sample.key, sample.image_bytes, left.pop(sample.key))
-    if left:
+    if left and limit is None:
         raise DataError(
-            f"{len(left)} pictures of {questions} are not in the shards (the first is {next(iter(left))!r}): "
+            f"{len(left)} pictures of {file} are not in the shards (the first is {next(iter(left))!r}): "
             "name the shards that hold them"
         )
 
 
 def read_questions(path: Path) -> dict[str, tuple[Question, ...]]:
-    """Of each picture by its key. path: JSON lines {"key": ..., "qa": [...]}, the list as in `parse_questions`.
+    """Of each picture that is asked about, by its key. path: JSON lines {"key": ..., "qa": [...]}, the list as in
+    `parse_questions`.
 
     Raises DataError that names the line.
     """
@@ -90,15 +96,19 @@ def read_questions(path: Path) -> dict[str, tuple[Question, ...]]:
         if not isinstance(key, str) or key in found:
             raise DataError(f'{where} must have a "key" of its own, the name of a picture in the shards, not {key!r}')
         found[key] = parse_questions(row.get("qa"), where)
-    if not found:
+    asked = {key: questions for key, questions in found.items() if questions}
+    if not asked:
         raise DataError(f"{path} holds no questions: write one picture a line")
-    return found
+    return asked
 
 
 def parse_questions(rows: Any, where: str) -> tuple[Question, ...]:
-    """A list "qa" as questions. Each entry is {"question": ..., "answer": ...}, or with "answers" as a list or as
-    {answer: weight}, perhaps with a "kind"; or a pair [question, answer]. where: named in the DataError."""
-    if not isinstance(rows, list) or not rows:
+    """A list "qa" as questions, none where it is empty.
+
+    Each entry is {"question": ..., "answer": ...}, or with "answers" as a list or as {answer: weight}, perhaps with a
+    "kind"; or a pair [question, answer]. where: named in the DataError.
+    """
+    if not isinstance(rows, list):
         raise DataError(f'{where} has no questions: give {{"qa": [{{"question": "...", "answer": "..."}}]}}')
     return tuple(_question(row, where) for row in rows)
 

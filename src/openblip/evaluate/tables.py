@@ -57,6 +57,7 @@ def _reference(reference: ReferenceScores) -> list[str]:
     if reference.scores:
         lines += [f"By pycocoevalcap, words by {words}:", ""]
         lines += _table(" | ".join(reference.scores), " | ".join(f"{score:.3f}" for score in reference.scores.values()))
+        lines.append("")  # or the lines below would belong to the table
     return lines + [f"{name} left out: {why}" for name, why in reference.left_out.items()]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from openblip.errors import DataError
 
@@ -46,6 +47,7 @@ _CONTRACTIONS = {
 """A contraction with an apostrophe forgotten -> as it is spelled."""
 
 
+@lru_cache(maxsize=2**16)  # a data set says the same few thousand answers over and over
 def normalise_answer(text: str) -> str:
     """An answer as the VQA evaluation compares it: lower case, numbers up to ten in digits ("none" is 0), articles and
     punctuation dropped, a forgotten apostrophe put back.
@@ -86,11 +88,11 @@ def answer_accuracy(answer: str, answers: Answers) -> float:
 
 
 class AnswerPrior:
-    """The most frequent training answer to exactly this question; where nobody asked it, to questions of its kind; else
-    over all. What a model is worth shows in how far it gets above this."""
+    """The one answer that earns most over all training questions of exactly this text; where nobody asked it, over
+    those of its kind; else over all. What a model is worth shows in how far it gets above this."""
 
     def __init__(self, examples: Iterable[tuple[str, str, Answers]]) -> None:
-        """examples: question, kind ("" for none) and right answers. A question has one vote, shared by its answers.
+        """examples: question, kind ("" for none) and right answers. An answer gains what it would earn there.
 
         Raises DataError where there are none.
         """
@@ -98,18 +100,19 @@ class AnswerPrior:
         self._to_kind: dict[str, Counter[str]] = defaultdict(Counter)
         self._to_any: Counter[str] = Counter()
         for question, kind, answers in examples:
-            for answer, share in _votes(answers).items():
+            for answer in {normalise_answer(answer): answer for answer in answers}.values():
+                gained = answer_accuracy(answer, answers)
                 for counter in (self._to_question[_asked(question)], self._to_kind[kind], self._to_any):
-                    counter[answer] += share  # type: ignore[assignment]
+                    counter[normalise_answer(answer)] += gained  # type: ignore[assignment]
         if not self._to_any:
-            raise DataError("there are no training answers to take the most frequent one from: name other data")
+            raise DataError("there are no training answers to take the best one from: name other data")
 
     def answer(self, question: str, kind: str = "") -> str:
-        """Without a look at the picture; of equally frequent answers the first in the alphabet."""
+        """Without a look at the picture; of answers that earn the same the first in the alphabet."""
         for counter in (self._to_question.get(_asked(question)), self._to_kind.get(kind) if kind else None):
             if counter:
-                return _most_frequent(counter)
-        return _most_frequent(self._to_any)
+                return _best(counter)
+        return _best(self._to_any)
 
 
 def _weights(answers: Mapping[str, float]) -> Counter[str]:
@@ -122,16 +125,9 @@ def _weights(answers: Mapping[str, float]) -> Counter[str]:
     return weights
 
 
-def _votes(answers: Answers) -> dict[str, float]:
-    """Normalised answers and their shares of one vote."""
-    weights = _weights(answers if isinstance(answers, Mapping) else Counter(answers))
-    total = sum(weights.values())
-    return {answer: weight / total for answer, weight in weights.items()}
-
-
 def _asked(question: str) -> str:
     return " ".join(question.lower().rstrip(" ?").split())
 
 
-def _most_frequent(counter: Counter[str]) -> str:
+def _best(counter: Counter[str]) -> str:
     return min(counter, key=lambda answer: (-round(counter[answer], 9), answer))
