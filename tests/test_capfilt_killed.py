@@ -104,6 +104,26 @@ def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     run_to_its_end(command(web, tmp_path / "out", model, "--workers", "1"))
 
 
+def test_ctrl_c_ends_all_of_it_at_once(tmp_path: Path) -> None:
+    web, model = write_noisy(tmp_path / "web", shards=40, pictures=8), tiny_checkpoint(tmp_path / "model")
+    process = subprocess.Popen(
+        command(web, tmp_path / "out", model, "--workers", "2"),
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None and not list((tmp_path / "out").glob("scores/*.jsonl")):
+        time.sleep(0.005)
+    workers = children(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "openblip: error: interrupted"
+    assert "Warning" not in said
+    deadline = time.monotonic() + 10
+    while any(map(_runs, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_runs, workers))
+
+
 def test_a_write_that_fails_is_one_clear_error(tmp_path: Path) -> None:
     """Files may not grow beyond some bytes, as on a full disk; afterwards the run goes on."""
     web, model = write_noisy(tmp_path / "web", shards=2, pictures=20), tiny_checkpoint(tmp_path / "model")

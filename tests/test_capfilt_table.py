@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.capfilt import stages
+from benchmarks.capfilt import kinds, stages
 from benchmarks.capfilt.noise import KINDS, alt_text, corrupt, split_clean, truncate
 from benchmarks.capfilt.plan import ARMS, SPARES, Experiment, equal_steps, pretrain_toml, to_toml, tune_toml
 from benchmarks.capfilt.table import accepted_by_kind, draw, markdown, order_lines, read_results
-from noisy import picture_bytes, write_tar
+from noisy import picture_bytes, tiny_checkpoint, write_tar
 from openblip.bulk.shards import Sample, find_shards, read_shards
 from openblip.train.config import read_config
 
@@ -179,6 +179,21 @@ def test_what_the_filter_accepts_is_counted_by_kind() -> None:
     texts = [{"source": "web", "decision": "kept"}, {"source": "synthetic", "decision": "kept"}]
     kept = [Sample("0", b"", ("a",), {"kind": "clean", "capfilt": {"texts": texts}})]
     assert accepted_by_kind(noisy, kept) == {"alt": (0, 1), "clean": (1, 2)}
+
+
+def test_what_is_kept_of_each_kind_is_measured_by_real_runs(experiment: Experiment, tmp_path: Path) -> None:
+    members = []
+    for place in range(20):
+        captions = json.dumps({"captions": CAPTIONS[place]}).encode()
+        members += [(f"{place}.jpg", picture_bytes(place)), (f"{place}.json", captions)]
+    write_tar(experiment.data / "flickr8k" / "dev-0000.tar", members)
+    kinds.write_noisy(list(read_shards([experiment.dev])), tmp_path / "noisy")
+    noisy, model = list(read_shards(find_shards(tmp_path / "noisy"))), tiny_checkpoint(tmp_path / "model")
+    everything = kinds.row(tmp_path, ("--itc", "-1"), noisy, "none", model)
+    assert everything == "| `--itc -1` | 100% of 4 | 100% of 8 | 100% of 4 | 100% of 4 | - |"
+    half = kinds.row(tmp_path, ("--keep-fraction", "0.5"), noisy, "none", model)
+    assert half.startswith("| `--keep-fraction 0.5` | ")
+    assert half != everything
 
 
 def test_the_command_says_its_stages() -> None:

@@ -32,10 +32,11 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; } th, td { padding: .25rem .9rem .25rem 0; text-align: left; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+td { font-variant-numeric: tabular-nums; }
 .note { opacity: .75; } .kept { fill: var(--kept); } .dropped { fill: var(--dropped); }
 .key b { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; }
 .charts { display: flex; flex-wrap: wrap; gap: 1.5rem; } figure { margin: 0; }
+svg { min-width: 60px; overflow: visible; }
 svg text { fill: currentColor; font-size: 10px; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr)); gap: 1rem; }
 .pair { border: 1px solid var(--line); border-radius: 6px; padding: .5rem; overflow-wrap: anywhere; }
@@ -83,8 +84,8 @@ def _counts(report: Report) -> str:
         counts = texts[source]
         why = ", ".join(f"{verdict} {count:,}" for verdict, count in counts["dropped"].items()) or "none"
         lines.append(
-            f"<tr><th>{source}</th><td class=number>{counts['all']:,}</td><td class=number>{counts['kept']:,}</td>"
-            f"<td class=number>{counts['rate']:.1%}</td><td>{escape(why)}</td></tr>"
+            f"<tr><th>{source}</th><td>{counts['all']:,}</td><td>{counts['kept']:,}</td>"
+            f"<td>{counts['rate']:.1%}</td><td>{escape(why)}</td></tr>"
         )
     return "\n".join([*lines, "</table>"])
 
@@ -132,9 +133,9 @@ def _chart(title: str, score: str, counts: Mapping[str, Sequence[int]], threshol
         bars.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{_HEIGHT}" stroke="currentColor"/>')
     bars.append(f'<text x="0" y="{_HEIGHT + 12}">{start:.2f}</text>')
     bars.append(f'<text x="{width}" y="{_HEIGHT + 12}" text-anchor="end">{end:.2f}</text>')
-    size = f'width="{width}" height="{_HEIGHT + 16}" viewBox="0 0 {width} {_HEIGHT + 16}" style="min-width:60px"'
+    size = f'width="{width}" height="{_HEIGHT + 16}" viewBox="0 0 {width} {_HEIGHT + 16}"'
     caption = f"<figcaption>{escape(title)} (tallest bin: {top:,})</figcaption>"
-    return f"<figure>{caption}<svg {size} overflow=visible>{''.join(bars)}</svg></figure>"
+    return f"<figure>{caption}<svg {size}>{''.join(bars)}</svg></figure>"
 
 
 def _sheet(group: str, pairs: Sequence[Pair], shards: Mapping[str, Path], shown: int) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.synchronize import Lock
 from typing import Any
@@ -25,6 +26,7 @@ from openblip.errors import DataError
 TellTask = Callable[[int, int], None]
 """Told (place of the task, pictures scored of it)."""
 
+_WARNINGS = "PYTHONWARNINGS"
 _LOOK_S = 0.5
 _AHEAD = 2  # tasks a worker that wait for it
 
@@ -42,6 +44,7 @@ def run_processes(scoring: Scoring, tasks: Sequence[Task], workers: int, tell: T
 
     Raises what a task raises, and DataError where a worker was killed. Other tasks are then given up.
     """
+    _start_tracker()
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of the engine half alive
     places = max((task.place for task in tasks), default=0) + 1
     counts: Any = context.RawArray("q", places)  # written by one worker each, so it needs no lock
@@ -71,6 +74,19 @@ def run_processes(scoring: Scoring, tasks: Sequence[Task], workers: int, tell: T
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_tracker() -> None:
+    """Start the process that multiprocessing leaves behind to tidy up, told not to warn of what a Ctrl-C left to it."""
+    before = os.environ.get(_WARNINGS)
+    os.environ[_WARNINGS] = "ignore::UserWarning:multiprocessing.resource_tracker"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[_WARNINGS]
+        else:
+            os.environ[_WARNINGS] = before
 
 
 _worker: ShardWorker
