@@ -21,15 +21,16 @@ def vehicle(scene: Scene) -> Iterator[Candidate]:
             (caption, words.VEHICLES[mention.head])
             for caption in scene.captions
             for mention in caption.mentions
-            if mention.head in words.VEHICLES and not {"toy", "model", "toys"} & set(mention.modifiers)
+            if mention.head in words.VEHICLES
         )
     )
-    if len(named) == 1 and max(named.values()) >= 2:
+    if len(named) == 1 and max(named.values()) >= 2 and not {"toy", "toys", "model"} & scene.words:
         wordings = ("which vehicle is in the picture?", "what vehicle is this?", "what kind of vehicle is shown?")
         yield Candidate("vehicle", "vehicle", wordings, named)
     found: dict[str, list[tuple[Parsed, str]]] = defaultdict(list)
     for caption, event in scene.events():
-        name = scene.name(caption, event.subjects) if event.certain else ""
+        person = event.certain and all(each.person for each in event.subjects)
+        name = scene.name(caption, event.subjects) if person else ""
         thing = _mount(event)
         if name and thing:
             found[name].append((caption, thing))

@@ -145,20 +145,21 @@ class _Cast:
     def _one_of_several(self, subject: Mention) -> str:
         """ "man" where each caption leaves one man at most to be meant."""
         label = _label(subject)
-        if (label not in words.SEX and label not in {"baby", "child"}) or subject.count != 1:
+        if label not in words.TITLES or subject.count != 1:
             return ""
-        named = 0
+        named, told, open_totals = 0, set(), []
         for _, mentions in self.mentions:
             meant = [mention for mention in mentions if may_be(_label(mention), label)]
-            if not meant:
-                continue
             loose = [mention for mention in meant if _label(mention) != label]
-            if total(meant) - total(loose) > 1 or any(mention.count == 1 for mention in loose) or len(loose) > 1:
+            if total(meant) - total(loose) > 1 or any(mention.count == 1 for mention in loose):
                 return ""
-            if loose and total(loose) != 2:
-                return ""
-            named += any(_label(mention) == label for mention in meant)
-        return label if named >= 2 else ""
+            if loose:
+                open_totals.append(total(mentions))
+            else:
+                told.add(total(mentions))
+                named += bool(meant)
+        # "Two people" are the man and the woman of the other captions; "people" may be anybody.
+        return label if named >= 2 and told.issuperset(open_totals) else ""
 
 
 def _is(mention: Mention, kind: str) -> bool:
