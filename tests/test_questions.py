@@ -201,6 +201,8 @@ def test_vehicles() -> None:
     dirt = ["A man rides a dirt bike .", "A man on a motorcycle .", "A man rides a bike ."]
     assert answers_to(dirt, "what is the man riding?") == {"motorcycle": 2.0}
     assert not asked(["A boy plays with a toy car .", "A boy and his toy car ."], "vehicle")
+    camels = ["Two girls ride camels .", "Two kids are riding camels ."]
+    assert answers_to(camels, "what are the children riding?") == {"camels": 2.0}
     leashed = ["A dog on a leash with its owner riding a bike .", "A dog by a bike ."]
     assert not any("riding" in question for question in asked(leashed, "vehicle"))
 

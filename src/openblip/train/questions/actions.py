@@ -6,7 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
-from openblip.train.questions.candidate import Candidate, is_or_are, many, per_caption, thing_name, with_article
+from openblip.train.questions.candidate import (
+    Candidate,
+    as_many,
+    is_or_are,
+    many,
+    per_caption,
+    thing_name,
+    with_article,
+)
 from openblip.train.questions.forms import ing, singular
 from openblip.train.questions.parse import Event, Mention, Parsed
 from openblip.train.questions.scene import Scene
@@ -48,7 +56,7 @@ def _mount(event: Event) -> str:
     for thing in ridden[:1]:
         on_it = words.VEHICLES.get(thing.head) or words.RIDDEN.get(thing.head)
         if on_it and (event.verb or on_it in _RIDDEN_WITHOUT_WORDS):
-            return on_it
+            return as_many(on_it, several=thing.written != thing.head)
     return ""
 
 
@@ -61,8 +69,8 @@ def _specific(answers: Mapping[str, float]) -> dict[str, float]:
     """A bike beside a motorcycle is that motorcycle, a vehicle whatever else is named."""
     kept = {name: count for name, count in answers.items() if name != "vehicle"}
     for special, general in (
-        ("motorcycle", {"bike"}), ("snowmobile", {"bike", "car", "motorcycle"}), ("atv", {"bike", "car",
-        "motorcycle"}),
+        ("motorcycle", {"bike"}), ("snowmobile", {"bike", "car", "motorcycle"}),
+        ("atv", {"bike", "car", "motorcycle"}),
         ("canoe", {"boat"}), ("kayak", {"boat"}), ("raft", {"boat"}), ("jet ski", {"boat"}), ("surfboard", {"wave"}),
         ("tricycle", {"bike"}), ("unicycle", {"bike"}), ("van", {"car"}), ("ambulance", {"car", "truck", "van"}),
     ):  # fmt: skip

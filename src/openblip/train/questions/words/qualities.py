@@ -48,7 +48,7 @@ WEATHER = table("""
     cloudy: overcast
     foggy: fog misty
     windy: wind
-    stormy: storm
+    stormy: thunderstorm
 """)
 TIME_PATTERNS = {
     "sunset": r"sun (is )?(sets|setting|set|going down|goes down)\b|setting sun",
