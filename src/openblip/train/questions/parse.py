@@ -14,9 +14,12 @@ from openblip.train.questions.tagging import tag, tokenise
 
 @dataclass(frozen=True)
 class Mention:
-    """One noun phrase. head: its noun, singular. count: how many, None where that is left open. definite: "the",
-    "his".
-    modifiers: what stands before the head, colours apart. owner: whose it is ("a boy 's shirt")."""
+    """One noun phrase.
+
+    head: its noun, singular; written: as the caption has it. count: how many, None where that is left open. colours: by
+    their plain names. modifiers: what else stands before the head. owner: whose it is ("a boy 's shirt"). place: of its
+    first word among the caption's tokens.
+    """
 
     head: str
     written: str

@@ -52,9 +52,8 @@ class Scene:
         return {name: _Cast.of(self.captions, name) for name in sorted(species)}
 
     def name(self, caption: Parsed, subjects: Sequence[Mention]) -> str:
-        """What to call the subjects of an event ("man",
-        "dogs") so that nobody else in the picture can be meant; "" where
-        there is no such name."""
+        """What to call the subjects of an event, "man" or "dogs", so that nobody else in the picture can be meant; ""
+        where there is no such name."""
         if all(each.person for each in subjects):
             return self.people.name(caption, subjects)
         kinds = {each.animal for each in subjects}
