@@ -164,6 +164,7 @@ def test_what_captions_leave_open_is_never_denied(caption: str, maybe: set[str])
 def test_what_is_named_is_there_once_a_caption() -> None:
     there = present(Scene.of(["A dog chases two dogs and a cat .", "A puppy on a bench ."]))
     assert (there["dog"], there["cat"], there["bench"]) == (2, 1, 1)
+    assert present(Scene.of(["A boy on a swing .", "A batter takes a swing at the ball ."]))["swing"] == 1
 
 
 def test_objects_that_captions_pass_over_are_not_asked_about() -> None:

@@ -6,7 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from openblip.train.questions import words
-from openblip.train.questions.candidate import Candidate, is_or_are, many, per_caption, thing_name, with_article
+from openblip.train.questions.candidate import (
+    Candidate,
+    as_many,
+    is_or_are,
+    many,
+    per_caption,
+    thing_name,
+    with_article,
+)
 from openblip.train.questions.forms import ing, singular
 from openblip.train.questions.parse import Event, Mention, Parsed
 from openblip.train.questions.scene import Scene
@@ -21,15 +29,16 @@ def vehicle(scene: Scene) -> Iterator[Candidate]:
             (caption, words.VEHICLES[mention.head])
             for caption in scene.captions
             for mention in caption.mentions
-            if mention.head in words.VEHICLES and not {"toy", "model", "toys"} & set(mention.modifiers)
+            if mention.head in words.VEHICLES
         )
     )
-    if len(named) == 1 and max(named.values()) >= 2:
+    if len(named) == 1 and max(named.values()) >= 2 and not {"toy", "toys", "model"} & scene.words:
         wordings = ("which vehicle is in the picture?", "what vehicle is this?", "what kind of vehicle is shown?")
         yield Candidate("vehicle", "vehicle", wordings, named)
     found: dict[str, list[tuple[Parsed, str]]] = defaultdict(list)
     for caption, event in scene.events():
-        name = scene.name(caption, event.subjects) if event.certain else ""
+        person = event.certain and all(each.person for each in event.subjects)
+        name = scene.name(caption, event.subjects) if person else ""
         thing = _mount(event)
         if name and thing:
             found[name].append((caption, thing))
@@ -47,7 +56,7 @@ def _mount(event: Event) -> str:
     for thing in ridden[:1]:
         on_it = words.VEHICLES.get(thing.head) or words.RIDDEN.get(thing.head)
         if on_it and (event.verb or on_it in _RIDDEN_WITHOUT_WORDS):
-            return on_it
+            return as_many(on_it, several=thing.written != thing.head)
     return ""
 
 
@@ -60,8 +69,8 @@ def _specific(answers: Mapping[str, float]) -> dict[str, float]:
     """A bike beside a motorcycle is that motorcycle, a vehicle whatever else is named."""
     kept = {name: count for name, count in answers.items() if name != "vehicle"}
     for special, general in (
-        ("motorcycle", {"bike"}), ("snowmobile", {"bike", "car", "motorcycle"}), ("atv", {"bike", "car",
-        "motorcycle"}),
+        ("motorcycle", {"bike"}), ("snowmobile", {"bike", "car", "motorcycle"}),
+        ("atv", {"bike", "car", "motorcycle"}),
         ("canoe", {"boat"}), ("kayak", {"boat"}), ("raft", {"boat"}), ("jet ski", {"boat"}), ("surfboard", {"wave"}),
         ("tricycle", {"bike"}), ("unicycle", {"bike"}), ("van", {"car"}), ("ambulance", {"car", "truck", "van"}),
     ):  # fmt: skip

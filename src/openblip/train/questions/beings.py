@@ -9,7 +9,7 @@ from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate, per_caption, ranked, with_article
 from openblip.train.questions.forms import ing, plural
 from openblip.train.questions.parse import Event, Mention, Parsed
-from openblip.train.questions.scene import MANY, Scene, total
+from openblip.train.questions.scene import Scene, total
 from openblip.train.questions.whereabouts import location
 
 KIND = "animal_or_person"
@@ -146,8 +146,8 @@ def _numbers(totals: list[int]) -> dict[str, float]:
     if len(totals) < 2:
         return {}
     number, times = Counter(totals).most_common(1)[0]
-    if number == MANY or times < 2 or number >= len(words.NUMBER_WORDS) or times / len(totals) < 0.75:
-        return {}
+    if number >= len(words.NUMBER_WORDS) or max(totals) > number or times < 2 or times / len(totals) < 0.75:
+        return {}  # whoever counts more has seen more
     return {words.NUMBER_WORDS[number]: float(times)}
 
 

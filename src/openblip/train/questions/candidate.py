@@ -90,7 +90,7 @@ def as_many(noun: str, *, several: bool) -> str:
 _UNTOLD = set(
     "something object item hand arm mouth thing place air it each one other sun side piece kind edge end type top "
     "head face position "
-    "pose lot front right left chunk bundle underwater formation section wide open stand use jaw leg foot hair "
+    "pose lot front right left chunk bundle underwater formation section wide open stand use jaw cheek leg foot hair "
     "body back shoulder lap ear nose eye tongue tail neck weight tennis rubber corner area middle distance "
     "background crowd view direction display competition game event bundle couple bunch set finger handful "
     "container body tool gear equipment onto part stuff way".split()

@@ -42,6 +42,7 @@ def present(scene: Scene) -> Counter[str]:
         name
         for caption in scene.captions
         for name in {name for mention in caption.mentions for name in _names(mention.head)}
+        if words.NOT_BESIDE.get(name, frozenset()).isdisjoint(caption.tokens)
     )
 
 
@@ -150,7 +151,7 @@ class Statistics:
 
 
 def balanced(
-    scenes: Sequence[Scene], statistics: Statistics, wanted: int, seed: int, per_picture: int = 2
+    scenes: Sequence[Scene], statistics: Statistics, wanted: int, seed: int, per_picture: int = 3
 ) -> list[list[tuple[str, bool, int]]]:
     """For each scene its (object, is it there, number of the wording).
 

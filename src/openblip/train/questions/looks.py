@@ -146,7 +146,7 @@ def wearing(scene: Scene) -> Iterator[Candidate]:
     for name, given in sorted(found.items()):
         answers = per_caption((caption, as_many(garment, several=many(name))) for caption, garment in given)
         yield Candidate("wearing", name, (f"what {is_or_are(name)} the {name} wearing?",), answers)
-        if not many(name):
+        if not many(name) and name in words.PEOPLE.values():
             for part, garments in (("head", words.WORN_ON_HEAD), ("eyes", words.WORN_ON_EYES)):
                 there = {garment: number for garment, number in answers.items() if garment in garments}
                 yield Candidate("wearing", f"{name} {part}", _ON_PART[part](name), agreed(there, 0.6) if there else {})

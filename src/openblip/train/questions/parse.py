@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from openblip.train.questions import words
-from openblip.train.questions.forms import FINITE, ING, NOUNS, singular
+from openblip.train.questions.forms import BASES, FINITE, ING, NOUNS, singular
 from openblip.train.questions.tagging import tag, tokenise
 
 
 @dataclass(frozen=True)
 class Mention:
-    """One noun phrase. head: its noun, singular. count: how many, None where that is left open. definite: "the",
-    "his".
-    modifiers: what stands before the head, colours apart. owner: whose it is ("a boy 's shirt")."""
+    """One noun phrase.
+
+    head: its noun, singular; written: as the caption has it. count: how many, None where that is left open. colours: by
+    their plain names. modifiers: what else stands before the head. owner: whose it is ("a boy 's shirt"). place: of its
+    first word among the caption's tokens.
+    """
 
     head: str
     written: str
@@ -298,7 +301,7 @@ class _Reader:
         if self._kind(before) == "and" and self.verb_actor:
             return self.verb_actor
         if kind in {"finite", "infinitive"} and self.subject:
-            return self.subject
+            return self._seen_to(place) or self.subject
         item = self.items[before] if before >= 0 else None
         if isinstance(item, Mention):
             if item.animate:
@@ -334,6 +337,13 @@ class _Reader:
         others = [noun for noun in objects if noun.animate] or [noun for _, noun in phrases if noun.animate]
         self.actor = (others[-1],) if others else who or self.actor
         return following
+
+    def _seen_to(self, place: int) -> tuple[Mention, ...]:
+        """Whom somebody sees or makes do it: "a man watches a dog catch a ball"."""
+        item = self.items[place - 1] if place else None
+        if isinstance(item, Mention) and item.animate and self.events and item in self.events[-1].objects:
+            return (item,) if self._word(place) in BASES else ()
+        return ()
 
     def _was_object(self, who: tuple[Mention, ...]) -> bool:
         """Whether something was done to one of them before: "a man chases a boy , wearing a hat"."""

@@ -52,9 +52,8 @@ class Scene:
         return {name: _Cast.of(self.captions, name) for name in sorted(species)}
 
     def name(self, caption: Parsed, subjects: Sequence[Mention]) -> str:
-        """What to call the subjects of an event ("man",
-        "dogs") so that nobody else in the picture can be meant; "" where
-        there is no such name."""
+        """What to call the subjects of an event, "man" or "dogs", so that nobody else in the picture can be meant; ""
+        where there is no such name."""
         if all(each.person for each in subjects):
             return self.people.name(caption, subjects)
         kinds = {each.animal for each in subjects}
@@ -145,20 +144,21 @@ class _Cast:
     def _one_of_several(self, subject: Mention) -> str:
         """ "man" where each caption leaves one man at most to be meant."""
         label = _label(subject)
-        if (label not in words.SEX and label not in {"baby", "child"}) or subject.count != 1:
+        if label not in words.TITLES or subject.count != 1:
             return ""
-        named = 0
+        named, told, open_totals = 0, set(), []
         for _, mentions in self.mentions:
             meant = [mention for mention in mentions if may_be(_label(mention), label)]
-            if not meant:
-                continue
             loose = [mention for mention in meant if _label(mention) != label]
-            if total(meant) - total(loose) > 1 or any(mention.count == 1 for mention in loose) or len(loose) > 1:
+            if total(meant) - total(loose) > 1 or any(mention.count == 1 for mention in loose):
                 return ""
-            if loose and total(loose) != 2:
-                return ""
-            named += any(_label(mention) == label for mention in meant)
-        return label if named >= 2 else ""
+            if loose:
+                open_totals.append(total(mentions))
+            else:
+                told.add(total(mentions))
+                named += bool(meant)
+        # "Two people" are the man and the woman of the other captions; "people" may be anybody.
+        return label if named >= 2 and told.issuperset(open_totals) else ""
 
 
 def _is(mention: Mention, kind: str) -> bool:

@@ -167,13 +167,15 @@ def time_of_day(scene: Scene) -> Iterator[Candidate]:
 _NEGATED = re.compile(r"\b(not|no|without|nightclub|night club|wind farm|wind sail)\b")
 
 
+_SAID_OF_THINGS = {"day", "snowy", "evening", "night"}  # a snowy hill, evening wear, a night club: by patterns alone
+
+
 def _named(scene: Scene, names: Mapping[str, str], patterns: Mapping[str, str]) -> dict[str, float]:
     found = []
     for caption in scene.captions:
         text = " ".join(caption.tokens)
         if not _NEGATED.search(text):
-            found += [
-                (caption, names[token]) for token in caption.tokens if token in names and token not in {"day", "snowy"}
-            ]
+            told = [token for token in caption.tokens if token in names and token not in _SAID_OF_THINGS]
+            found += [(caption, names[token]) for token in told]
             found += [(caption, name) for name, pattern in patterns.items() if re.search(pattern, text)]
     return per_caption(found)

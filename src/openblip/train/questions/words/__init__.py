@@ -13,6 +13,7 @@ from openblip.train.questions.words.company import (
     CONFUSABLE,
     IMPLIED_BY,
     NEVER_ASKED,
+    NOT_BESIDE,
     UNCOUNTED,
 )
 from openblip.train.questions.words.grammar import (
@@ -84,6 +85,7 @@ __all__ = [
     "MANY_PEOPLE",
     "NEAR_COLOURS",
     "NEVER_ASKED",
+    "NOT_BESIDE",
     "NOUNS_RATHER",
     "NUMBERS",
     "NUMBER_WORDS",

@@ -50,7 +50,7 @@ PEOPLE = table("""
     child: kid toddler youngster schoolchild
     baby: infant newborn
     person: adult someone individual human figure somebody
-    people: crowd audience spectator onlooker pedestrian bystander passerby family adult_couple
+    people: other crowd audience spectator onlooker pedestrian bystander passerby family adult_couple
     teenager: teen youth
     player: footballer goalie catcher pitcher batter quarterback teammate opponent linebacker goaltender goalkeeper
     cyclist: biker bicyclist bike_rider bicycle_rider bmxer bmx_rider

@@ -129,3 +129,11 @@ IMPLIED_BY: dict[str, frozenset[str]] = {
     name: frozenset(_VAGUE) | {"toy", "toys", "holding", "holds", "carrying", "carries"}
     for name in ("stick", "ball", "frisbee")
 }
+NOT_BESIDE = {
+    "swing": frozenset("bat tennis racket racquet baseball golf ball pinata pitch softball take takes taking".split()),
+    "slide": frozenset("base baseball softball".split()),
+    "wave": frozenset("hand hands flag flags".split()),
+    "car": frozenset({"toy"}),
+    "pool": frozenset({"of water", "table"}),
+}
+"""Words beside which a name means something else: a swing of the bat is none to sit on."""

@@ -67,7 +67,8 @@ TERRAIN = table("""
     concrete: cement pavement
     carpet: rug
     hay: straw
-    road: street
+    road
+    street: intersection crosswalk
     sidewalk
     path: trail pathway
     field; hill; beach

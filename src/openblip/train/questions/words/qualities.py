@@ -39,21 +39,22 @@ WEATHER_PATTERNS = {
     "snowy": r"\bit (is )?snow(s|ing)\b|snow(flakes)? (is |are )?fall|falling snow|snowy day",
     "clear": r"clear( blue)? (sky|skies|day)|blue sky\b|blue skies",
     "windy": r"wind (is )?blow|\bin the wind\b|strong wind|windswept",
-    "rainy": r"in the rain\b|rain (is )?(fall|pour)|rainy day",
+    "rainy": r"(in|through) the rain\b|(heavy|pouring|falling) rain\b|rain (is )?(fall|pour)",
 }
 WEATHER = table("""
-    rainy: rain raining rainstorm rainfall drizzle
+    rainy: raining rainstorm rainfall drizzle
     snowy: snowing snowstorm blizzard
     sunny: sunshine sunlit sunlight
     cloudy: overcast
-    foggy: fog misty mist
+    foggy: fog misty
     windy: wind
-    stormy: storm
+    stormy: thunderstorm
 """)
 TIME_PATTERNS = {
     "sunset": r"sun (is )?(sets|setting|set|going down|goes down)\b|setting sun",
     "sunrise": r"sun (is )?(rises|rising)|rising sun",
-    "night": r"night-?(time|sky|scene)|night sky|at night|in the dark\b",
+    "night": r"night-?(time|sky|scene)|night (sky|scene|shot)|(at|the|late|dark|covered) night\b|in the dark\b",
+    "evening": r"in the evening|evening (sky|sun|light)|(early|late) evening",
     "day": r"sunny day|clear day|during the day|bright day|summer day|winter day|in daylight",
 }
 TIMES = table("""

@@ -14,7 +14,7 @@ VEHICLES = table("""
     truck: pickup pickup_truck lorry fire_truck firetruck dump_truck monster_truck
     bus: double_decker school_bus
     van: rv camper
-    train: locomotive subway_train
+    train: locomotive subway_train subway_car train_car
     tram: trolley streetcar
     boat: rowboat sailboat motorboat speedboat ship yacht ferry fishing_boat
     canoe; kayak; raft
@@ -92,7 +92,7 @@ GARMENTS = table("""
 """)
 """Worn by people or dogs."""
 
-WORN_ON_HEAD = {"hat", "cap", "helmet", "bandanna", "headband", "headscarf", "wig", "crown", "veil", "hoodie"}
+WORN_ON_HEAD = {"hat", "cap", "helmet", "bandanna", "headband", "headscarf", "wig", "crown", "veil"}
 WORN_ON_EYES = {"glasses", "sunglasses", "goggles"}
 WORN_BY_DOGS = {
     "collar",
