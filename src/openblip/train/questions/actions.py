@@ -16,7 +16,8 @@ from openblip.train.questions.candidate import (
     with_article,
 )
 from openblip.train.questions.forms import ing, singular
-from openblip.train.questions.parse import Event, Mention, Parsed
+from openblip.train.questions.parse import Event, Parsed
+from openblip.train.questions.phrases import Mention
 from openblip.train.questions.scene import Scene
 
 _Given = dict[tuple[str, str], list[tuple[Parsed, str]]]

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from openblip.train.questions import words
 from openblip.train.questions.candidate import Candidate, per_caption, ranked, with_article
 from openblip.train.questions.forms import ing, plural
-from openblip.train.questions.parse import Event, Mention, Parsed
+from openblip.train.questions.parse import Event, Parsed
+from openblip.train.questions.phrases import Mention
 from openblip.train.questions.scene import Scene, total
 from openblip.train.questions.whereabouts import location
 

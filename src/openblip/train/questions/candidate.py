@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from openblip.train.questions import words
 from openblip.train.questions.forms import plural, singular
-from openblip.train.questions.parse import Mention, Parsed
+from openblip.train.questions.parse import Parsed
+from openblip.train.questions.phrases import Mention
 
 MAX_WORDS = 3
 
