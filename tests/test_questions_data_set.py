@@ -21,11 +21,9 @@ from openblip.errors import DataError
 from openblip.text import Tokenizer
 from openblip.train.questions import (
     KINDS,
-    AnswerPrior,
     Question,
     Scene,
     Statistics,
-    credit,
     held_out,
     questions_of,
     questions_of_set,
@@ -193,23 +191,6 @@ def test_a_picture_alone_is_asked_yes_and_no_in_step() -> None:
         if each.kind == "exists"
     )
     assert told["yes"] == told["no"] > 0
-
-
-def test_the_prior_answers_what_training_answered_most() -> None:
-    learned = [
-        Question("colour", "what colour is the dog?", "what colour is the dog?", {"brown": 3.0, "tan": 1.0}),
-        Question("colour", "what colour is the dog?", "what colour is the dog?", {"black": 2.0}),
-        Question("colour", "what colour is the dog?", "what colour is the dog?", {"black": 1.0}),
-        Question("colour", "what colour is the car?", "what colour is the car?", {"red": 1.0}),
-    ]
-    prior = AnswerPrior(learned)
-    assert prior.answer(learned[0]) == "black"
-    assert (
-        prior.answer(Question("colour", "what colour is the hat?", "what colour is the hat?", {"red": 1.0})) == "black"
-    )
-    assert prior.answer(Question("count", "how many?", "how many?", {"two": 1.0})) == ""
-    assert prior.accuracy(learned) == {"colour": pytest.approx(3 / 4)}
-    assert [credit({"brown": 4.0, "tan": 1.0}, given) for given in ("brown", "tan", "red")] == [1.0, 0.25, 0.0]
 
 
 def write_shard(path: Path, samples: dict[str, dict[str, Any]]) -> Path:

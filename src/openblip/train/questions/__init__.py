@@ -4,16 +4,13 @@ from openblip.train.questions.daquar import held_out, read_daquar
 from openblip.train.questions.data_set import Question, questions_of, questions_of_set
 from openblip.train.questions.exists import Statistics
 from openblip.train.questions.kinds import KINDS
-from openblip.train.questions.prior import AnswerPrior, credit
 from openblip.train.questions.scene import Scene
 
 __all__ = [
     "KINDS",
-    "AnswerPrior",
     "Question",
     "Scene",
     "Statistics",
-    "credit",
     "held_out",
     "questions_of",
     "questions_of_set",

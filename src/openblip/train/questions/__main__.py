@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from openblip.bulk.shards import find_shards, read_shards
 from openblip.errors import DataError, OpenBlipError
+from openblip.metrics.answers import AnswerPrior, answer_accuracy
 from openblip.train.questions import (
     KINDS,
-    AnswerPrior,
     Question,
     Scene,
     Statistics,
@@ -90,7 +91,7 @@ def _table(train: _Asked, dev: _Asked, kinds: tuple[str, ...]) -> str:
     """Kind, questions, answers and the answer prior's accuracy, as Markdown."""
     learned = [question for questions in train.values() for question in questions]
     asked = [question for questions in dev.values() for question in questions]
-    accuracy = AnswerPrior(learned).accuracy(asked)
+    accuracy = _prior_accuracy(learned, asked)
     lines = ["| kind | train | dev | answers | prior |", "|---|---|---|---|---|"]
     for kind in kinds:
         of_train = [question for question in learned if question.kind == kind]
@@ -104,6 +105,15 @@ def _table(train: _Asked, dev: _Asked, kinds: tuple[str, ...]) -> str:
     rates = [len(asked_of) / max(len(pictures), 1) for asked_of, pictures in ((learned, train), (asked, dev))]
     lines.append(f"\n{rates[0]:.1f} questions a picture in train, {rates[1]:.1f} in dev")
     return "\n".join(lines) + "\n"
+
+
+def _prior_accuracy(learned: list[Question], asked: list[Question]) -> dict[str, float]:
+    """Kind -> what the most frequent training answers earn."""
+    prior = AnswerPrior((each.question, each.kind, each.answers) for each in learned)
+    earned: dict[str, list[float]] = defaultdict(list)
+    for each in asked:
+        earned[each.kind].append(answer_accuracy(prior.answer(each.question, each.kind), each.answers))
+    return {kind: sum(values) / len(values) for kind, values in earned.items()}
 
 
 def _unknown(vocabulary: Path, sets: Iterable[Mapping[str, list[Question]]]) -> int:
