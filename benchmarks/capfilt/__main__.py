@@ -54,11 +54,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the arms")
     parser.add_argument("--steps", type=int, default=Experiment.steps, help="of an arm, about")
     parser.add_argument("--texts", type=int, default=Experiment.texts, help="texts of a noisy picture")
+    parser.add_argument("--keep", type=float, default=Experiment.keep, help="share of the web texts that is kept")
     parser.add_argument("--threads", type=int, default=0, help="of torch")
     given = parser.parse_args()
     experiment = Experiment(
         work=given.work, data=given.data, seeds=tuple(given.seeds), steps=given.steps, texts=given.texts,
-        threads=given.threads,
+        keep=given.keep, threads=given.threads,
     )  # fmt: skip
     if unknown := set(given.stages) - set(STAGES):
         parser.error(f"no stage is called {', '.join(sorted(unknown))}: give some of {', '.join(STAGES)}")

@@ -56,10 +56,17 @@ def tune_models(experiment: Experiment) -> None:
 def bootstrap(experiment: Experiment) -> None:
     """The data of the three bootstrapped arms."""
     captioner, filter_ = (str(experiment.run(name) / "checkpoint") for name in ("captioner", "filter"))
-    models = {"filter": ("none", filter_), "captioner": (captioner, "none"), "both": (captioner, filter_)}
-    for arm, (writes, scores) in models.items():
-        out = experiment.bootstrapped(arm)
-        call("capfilt", str(experiment.noisy_shards), "--out", str(out), "--captioner", writes, "--filter", scores)
+    clean_up(experiment, "filter", "none", filter_, "--keep-fraction", str(experiment.keep))
+    clean_up(experiment, "captioner", captioner, "none")
+    report = json.loads((experiment.bootstrapped("filter") / "report.json").read_text(encoding="utf-8"))
+    clean_up(experiment, "both", captioner, filter_, "--itm", repr(report["thresholds"]["itm"]))
+
+
+def clean_up(experiment: Experiment, arm: str, captioner: str, filter_: str, *decision: str) -> None:
+    """One arm's data, by `openblip capfilt`, which passes over what is done."""
+    out = str(experiment.bootstrapped(arm))
+    models = ("--captioner", captioner, "--filter", filter_)
+    call("capfilt", str(experiment.noisy_shards), "--out", out, *models, *decision)
 
 
 def train_arms(experiment: Experiment) -> None:
