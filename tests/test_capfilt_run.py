@@ -391,3 +391,12 @@ def test_a_model_that_is_not_there_is_missed_before_anything_is_written(tmp_path
     with pytest.raises(ModelNotFound):
         quiet(capfilt(web, tmp_path / "out", str(tmp_path / "nothing")))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_read_is_never_written_over(tmp_path: Path, model: str) -> None:
+    """A run's shards stand in OUT/shards: noisy ones that stand there already would be replaced."""
+    write_noisy(tmp_path / "shards", shards=1)
+    before = {path: path.read_bytes() for path in (tmp_path / "shards").iterdir()}
+    with pytest.raises(InputError, match="give another folder with --out"):
+        quiet(capfilt(tmp_path / "shards", tmp_path, model))
+    assert {path: path.read_bytes() for path in (tmp_path / "shards").iterdir()} == before

@@ -113,6 +113,7 @@ def test_learning_rate_warms_up_and_decays_to_its_floor() -> None:
 def test_a_picture_whose_caption_tells_left_from_right_is_not_mirrored() -> None:
     assert Picture(Path("x"), 0, 0, ("a dog runs to the left",)).sided
     assert Picture(Path("x"), 0, 0, ("a dog", "the right-hand man")).sided
+    assert Picture(Path("x"), 0, 0, ("on the left, a dog",)).sided
     assert not Picture(Path("x"), 0, 0, ("a bright leftover lunch",)).sided
     image = Image.new("L", (64, 64)).convert("RGB")
     image.paste((255, 255, 255), (0, 0, 32, 64))

@@ -36,7 +36,8 @@ from openblip.engines.torch.model import BlipModel
 from openblip.image import load_image, preprocess
 from openblip.text import Tokenizer, clean_caption
 from openblip.train.config import DataConfig, OptimiserConfig
-from openblip.train.data import SIDED_WORDS, augment
+from openblip.train.data import augment
+from openblip.train.examples import is_sided
 from openblip.train.optimiser import make_optimiser, rate_at
 from openblip_mini import FOLDER
 
@@ -136,7 +137,6 @@ def read(questions: Sequence[Path], shards: Sequence[str], tokenizer: Tokenizer)
                 continue
             qa = lines[key]["qa"]
             captions = [clean_caption(caption) for caption in metadata.get("captions", [])]
-            words = " ".join([*captions, *(each["question"] for each in qa)]).replace("?", " ").split()
             answers = [
                 list(
                     zip(ids(tokenizer, list(each["answers"]), tokenizer.dec_id), each["answers"].values(), strict=True)
@@ -147,7 +147,7 @@ def read(questions: Sequence[Path], shards: Sequence[str], tokenizer: Tokenizer)
             asked.append(
                 Asked(
                     image, questions_ids, answers, ids(tokenizer, captions, tokenizer.cls_id),
-                    bool(SIDED_WORDS.intersection(words)),
+                    any(map(is_sided, (*captions, *(each["question"] for each in qa)))),
                 )
             )  # fmt: skip
     return asked

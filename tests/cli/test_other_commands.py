@@ -74,3 +74,11 @@ def test_errors_of_photos_are_of_the_tree(album: Path) -> None:
     assert list(photos) == [(Path("photo0.jpg"), "a")]
     assert [type(error) for error in errors] == [ImageError]
     assert (photos.total, photos.done, photos.failed) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["eval"]])
+def test_a_group_without_a_command_shows_its_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(command) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Usage: openblip")
+    assert "Commands:" in lines

@@ -108,7 +108,7 @@ def _members(shard: Path) -> Iterator[tuple[str, bytes, int]]:
                     raise DataError(f"{shard}: {member.name} has {member.size} bytes, more than {MAX_MEMBER_BYTES}")
                 content = archive.extractfile(member)
                 yield member.name, content.read() if content is not None else b"", member.offset_data
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
         raise DataError(f"cannot read the shard {shard}: {error}: is it a whole tar file?") from error
 
 

@@ -49,9 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = commands.main(list(arguments), prog_name="openblip", standalone_mode=False)
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "openblip"
-        message = " ".join(line.strip() for line in error.format_message().splitlines())  # it lists choices below
-        report(f"{message} (see '{where} --help')")
+        _report_usage(error)
         return WRONG_USAGE
     except click.ClickException as error:
         report(error.format_message())
@@ -71,6 +69,15 @@ def run(arguments: Sequence[str]) -> int:
         report(f"unexpected {reason}; please report it with what OPENBLIP_DEBUG=1 shows")
         return FAILED
     return code if isinstance(code, int) else 0
+
+
+def _report_usage(error: click.UsageError) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a group without a command: what there is
+        click.echo(error.format_message(), err=True)
+        return
+    where = error.ctx.command_path if error.ctx else "openblip"
+    message = " ".join(line.strip() for line in error.format_message().splitlines())  # it lists choices below
+    report(f"{message} (see '{where} --help')")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

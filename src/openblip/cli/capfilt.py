@@ -90,7 +90,7 @@ def capfilt(
         out=out,
         scoring=scoring,
         decision=Decision(itm, itc, keep_fraction, by),
-        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        workers=_cores() if workers is None else workers,
         ray=ray,
         shown_pairs=pairs,
         redecide=redecide,
@@ -116,3 +116,8 @@ def _models(captioner: str | None, filter_: str | None) -> tuple[str | None, str
 
 def _say(line: str) -> None:
     click.echo(f"openblip: {line}", err=True)
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

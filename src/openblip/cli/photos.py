@@ -71,7 +71,7 @@ def answer(
 
     Prints the probability of the answer, the question and the answer. The model writes its answers, unless some are
     given to choose from: then the likeliest of those, and nothing is searched. Needs a checkpoint that was trained for
-    it, such as those of `base`; `mini` was not.
+    it, such as `mini` or those of `base`.
     """
     found = load().answer(photo, list(questions), options, answers)
     if as_json:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from openblip.bulk.shards import read_shards
 from openblip.config import VisionConfig
-from openblip.errors import DataError
+from openblip.errors import DataError, OptionError
 from openblip.text import Tokenizer, clean_caption, train_vocabulary
 from openblip.train.config import DataConfig
 from openblip.train.examples import Picture as Picture
@@ -177,6 +177,11 @@ class PretrainData(PictureBatches):
         self.tokenizer, self.captions = tokenizer, captions_per_image
         first = tokenizer.caption_prompt(prompt)
         self.given = len(first)
+        if self.given + 2 > data.max_text_tokens:
+            raise OptionError(
+                f"a prompt of {self.given} tokens leaves no room for a caption within {data.max_text_tokens}: shorten "
+                "it, or allow longer texts"
+            )
         self.tokens = [
             [[*first, *row[1:length].tolist()] for row, length in zip(rows.tokens, rows.lengths, strict=True)]
             for rows in (

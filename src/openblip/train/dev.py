@@ -11,14 +11,13 @@ from openblip.engines.torch.engine import TorchEngine
 from openblip.engines.torch.model import BlipModel
 from openblip.errors import DataError
 from openblip.evaluate import evaluate_retrieval
-from openblip.metrics import caption_scores
+from openblip.metrics import answer_accuracy, caption_scores
 from openblip.pipeline import Blip
 from openblip.text import Tokenizer
 from openblip.train.examples import Picture, Question
 from openblip.types import GenerateOptions
 
 METRICS = {"caption": "CIDEr", "vqa": "accuracy", "retrieval": "R@1"}
-ENOUGH_AGREE = 3  # people who must have said it for full marks (VQA v2)
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,9 @@ class Judge:
 
 
 def accuracy(answer: str, question: Question) -> float:
-    """How right an answer is, in [0, 1]: of several people's answers min(how many gave it / 3, 1), else its share
-    beside that of the best."""
+    """How right an answer is, in [0, 1], as `openblip eval vqa` has it."""
     shares = dict(question.answers)
-    share = shares.get(" ".join(answer.lower().split()), 0.0)
-    if question.people > ENOUGH_AGREE:
-        return min(1.0, share * question.people / ENOUGH_AGREE)
-    return share / max(shares.values())
+    if not question.people:
+        return answer_accuracy(answer, shares)
+    people = [text for text, share in shares.items() for _ in range(round(share * question.people))]
+    return answer_accuracy(answer, people)

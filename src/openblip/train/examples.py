@@ -4,6 +4,7 @@ of pictures."""
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,12 @@ from PIL import Image
 from openblip.errors import DataError, ImageError
 from openblip.image import load_image
 
-SIDED_WORDS = frozenset({"left", "right", "leftmost", "rightmost", "lefthand", "righthand"})
+_SIDED = re.compile(r"\b(?:left|right)(?:most|hand)?\b", re.IGNORECASE)
+
+
+def is_sided(text: str) -> bool:
+    """Whether a text tells left from right, and would be untrue of the mirrored picture."""
+    return bool(_SIDED.search(text))
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Picture:
     @property
     def sided(self) -> bool:
         """Whether mirroring the picture would make a text untrue: a caption tells left from right."""
-        return any(SIDED_WORDS.intersection(text.replace("-", " ").split()) for text in self.texts)
+        return any(map(is_sided, self.texts))
 
     @property
     def name(self) -> str:

@@ -168,6 +168,7 @@ class Finetuner(Run):
         if self.config.self_critical and self.progress.epoch >= self.config.epochs and self.critical_since < 0:
             self._load_best()
             self._go_critical(self.progress.step)
+            self.waited = 0
             say(f"self-critical training from the checkpoint of epoch {self.best_epoch}")
         self._fill_cache()
 

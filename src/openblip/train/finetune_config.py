@@ -137,6 +137,8 @@ class FinetuneConfig(RunConfig):
         if self.task != "caption" and (self.self_critical or self.prompt):
             name = "self_critical" if self.self_critical else "prompt"
             raise OptionError(f"{name} is for captions, not for {self.task}: leave it out")
+        if self.prompt and self.self_critical:
+            raise OptionError("prompt and self_critical exclude each other: its captions start without one")
         if self.task == "retrieval" and self.batch < 2:
             raise OptionError("batch = 1 has no wrong pairs to learn from: give 2 or more")
         if self.views and not {"backbone", "vision"} & set(self.frozen):

@@ -249,10 +249,11 @@ class Run:
             torch.save(state, self.output / (RESUME + ".part"))
             (self.output / "log.json.part").write_text(json.dumps(self.log) + "\n", encoding="utf-8")
             part = self._write_part(tensors) if checkpoint else None
-            (self.output / (RESUME + ".part")).replace(self.output / RESUME)
-            (self.output / "log.json.part").replace(self.output / "log.json")
+            # The checkpoint first: whoever is killed in between learns the same again and writes it again.
             if part is not None:
                 replace_folder(part, self.output / "checkpoint")
+            (self.output / "log.json.part").replace(self.output / "log.json")
+            (self.output / (RESUME + ".part")).replace(self.output / RESUME)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch's own file errors are RuntimeErrors
             reason = " ".join(str(error).split())
             raise TrainingError(f"cannot save to {self.output}: {reason}: make room, then --resume") from error

@@ -28,7 +28,8 @@ from openblip.bulk.capfilt.rule import Rule, fraction_rule, known_rule
 from openblip.bulk.capfilt.settings import Decision, Scoring
 from openblip.bulk.capfilt.shard_worker import Task, finished
 from openblip.bulk.capfilt.summary import Summary
-from openblip.errors import DataError, MissingExtra, OptionError
+from openblip.errors import DataError, InputError, MissingExtra, OptionError
+from openblip.image import shown_name
 
 ProgressCall = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -74,6 +75,7 @@ class CapFilt:
         folder = RunFolder(self.out)
         make_folder(self.out)
         with locked(folder.lock):
+            self._check_apart()
             inputs = find_inputs(self.shards, folder.known_inputs(), progress)
             facts = {name: None if each is None else each.to_dict() for name, each in models.items()}
             settings = {"models": facts, **scoring.to_dict()}
@@ -95,6 +97,13 @@ class CapFilt:
             write_durably(folder.report_html, contact_sheet(report, paths))
             write_durably(folder.report_json, report.to_json())
             return report
+
+    def _check_apart(self) -> None:
+        """Raise InputError where an input lies in the folder that is written to: it would be written over."""
+        root = self.out.resolve()
+        for shard in self.shards:
+            if root in shard.resolve().parents:
+                raise InputError(f"{shown_name(shard)} lies in {shown_name(self.out)}: give another folder with --out")
 
     def _settled(self) -> tuple[Scoring, dict[str, ModelFacts | None]]:
         """Names and precision as every worker shall understand them, and what the models are."""

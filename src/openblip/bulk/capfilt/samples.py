@@ -15,7 +15,7 @@ from typing import IO, Any
 from openblip.bulk.shards import IMAGE_SUFFIXES, MAX_MEMBER_BYTES, split_name
 from openblip.errors import DataError
 
-_BROKEN = (tarfile.TarError, EOFError, zlib.error)
+_BROKEN = (tarfile.TarError, EOFError, zlib.error, ValueError)  # ValueError: of a header that is nonsense
 _BLOCK = 2**20
 
 

@@ -95,11 +95,17 @@ def _read_questions(
 
 
 def numbered_pictures(folder: Path) -> dict[str, Path]:
-    """The pictures in a folder and below by the number that their names end in, as COCO_val2014_000000000042.jpg."""
-    found = {}
+    """The pictures in a folder and below by the number that their names end in, as COCO_val2014_000000000042.jpg.
+
+    Raises DataError where two have the same number.
+    """
+    found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in SUFFIXES and (number := _NUMBER.search(file.stem)):
-            found[str(int(number[1]))] = file
+            key = str(int(number[1]))
+            if key in found:
+                raise DataError(f"{found[key]} and {file} have the same number: name the folder of one of them")
+            found[key] = file
     return found
 
 
