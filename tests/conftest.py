@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("openblip", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("openblip")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background process ignores Ctrl-C, and all that it starts: tests that press it would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _shared_data_folder() -> Path:
