@@ -18,7 +18,7 @@ from openblip.train.finetune_config import FinetuneConfig
 from openblip.train.settings import build
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
-RECIPE = PAGE[PAGE.index("## A specialised domain") :]
+RECIPE = PAGE[PAGE.index("## A specialised domain") :].split("\n## ", 2)[0]
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (30, 40, 200), "yellow": (230, 210, 40)}
 
 
@@ -76,7 +76,7 @@ def test_the_options_on_the_page_exist() -> None:
         flag for command in (caption, vqa, retrieval) for option in command.params for flag in option.secondary_opts
     }
     named = set(re.findall(r"(?<![\w-])(--[a-z][a-z0-9-]+)", PAGE))
-    elsewhere = {"--logdir", "--nproc-per-node", "--sidecar"}
+    elsewhere = {"--logdir", "--nproc-per-node", "--precision", "--sidecar"}
     assert named - known == elsewhere
     assert "--dry-run" in named
 
