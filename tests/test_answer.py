@@ -75,6 +75,8 @@ def test_given_answers(blip: Blip) -> None:
         assert only.probability == pytest.approx(probability, rel=1e-3)
     with pytest.raises(InputError, match="no answers to choose from"):
         blip.answer(image, QUESTIONS[0], answers=[])
+    with pytest.raises(InputError, match="text 1 of 1 is empty"):
+        blip.answer(image, "")
 
 
 def test_the_generated_answer_is_as_likely_as_when_it_is_given(blip: Blip) -> None:

@@ -151,7 +151,7 @@ def test_the_noisy_set_is_made_of_the_shards(experiment: Experiment) -> None:
 
 def result(cider: float, recall: float) -> tuple[str, str]:
     recalls = {"text_to_image_r1": recall, "image_to_text_r1": recall + 0.01}
-    return json.dumps({"cider": cider}), json.dumps({"itc": {}, "itm": recalls})
+    return json.dumps({"cider": cider}), json.dumps({"itc": recalls, "itm": None})
 
 
 def test_the_table_is_of_what_the_evaluations_wrote(experiment: Experiment, tmp_path: Path) -> None:

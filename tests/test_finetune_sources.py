@@ -182,9 +182,12 @@ def test_paths_may_start_from_another_folder_and_columns_have_any_name(folder: P
     table.write_text("foto,titel\none.png,ein hund\n", encoding="utf-8")
     found = read_pictures([str(table)], "captions", str(folder), Columns(image="foto", caption="titel"))
     assert said(found) == {"one.png": ("ein hund",)}
-    with pytest.raises(DataError, match=r"table\.csv, line 2 has no column any of image, .*--image-column"):
+    with pytest.raises(
+        DataError,
+        match=r"table\.csv, line 2: no column is called image or .*--image-column, of foto, titel",
+    ):
         read_pictures([str(table)], "captions", str(folder))
-    with pytest.raises(DataError, match="has no column 'title', only foto, titel: name it with --caption-column"):
+    with pytest.raises(DataError, match="there is no column 'title': --caption-column may be one of foto, titel"):
         read_pictures([str(table)], "captions", str(folder), Columns(image="foto", caption="title"))
 
 
@@ -306,12 +309,13 @@ def test_a_picture_is_either_learned_from_or_measured_on(folder: Path) -> None:
 
 def test_a_share_is_set_aside_by_the_seed() -> None:
     pictures = [Picture(Path("x"), place, 1, ("a dog",)) for place in range(50)]
-    train, dev = split(pictures, 0.2, 3)
+    train, dev = split(pictures, 0.2, 3, 100)
     assert len(dev) == 10
     assert sorted(picture.offset for picture in train + dev) == list(range(50))
-    assert split(pictures, 0.2, 3) == (train, dev)
-    assert split(pictures, 0.2, 4) != (train, dev)
-    assert [len(part) for part in split(pictures[:2], 0.9, 0)] == [1, 1]
+    assert split(pictures, 0.2, 3, 100) == (train, dev)
+    assert split(pictures, 0.2, 4, 100) != (train, dev)
+    assert [len(part) for part in split(pictures[:2], 0.9, 0, 100)] == [1, 1]
+    assert [len(part) for part in split(pictures, 0.2, 3, 4)] == [46, 4], "what is not measured on is learned from"
     assert fingerprint(train) != fingerprint(dev)
 
 

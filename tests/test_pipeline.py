@@ -302,6 +302,17 @@ def test_timing_tells_the_stages(blip: Blip, photos: list[Path]) -> None:
     assert blip.timing.encode_s > 0
 
 
+def test_an_empty_text_is_an_error(blip: Blip, photos: list[Path]) -> None:
+    message = r"text 2 of 2 is empty \(' '\): give it words"
+    for call in (
+        lambda texts: blip.match(photos[0], texts),
+        lambda texts: blip.analyze(photos[0], texts=texts),
+        blip.embed_texts,
+    ):
+        with pytest.raises(TextError, match=message):
+            call(["a dog", " "])
+
+
 def test_compiled_graphs_are_kept_and_survive_damage(
     folders: dict[VisionKind, Path], photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

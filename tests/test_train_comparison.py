@@ -47,7 +47,7 @@ def test_a_tiny_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     expected = f"{sum(ciders) / 2:.3f} ({min(ciders):.3f} to {max(ciders):.3f})"
     assert cells["| captions: CIDEr-D"][1:] == ["cannot", expected]
     assert cells["| retrieval: text to image R@1, ITC"][2] == "cannot"
-    assert cells["| retrieval: image to text R@1, best 32 by ITM"][1:] == ["cannot", "cannot"]
+    assert cells["| retrieval: image to text R@1, best 16 by ITM"][1:] == ["cannot", "cannot"]
     assert cells["| answers: VQA accuracy, after fine-tuning"] == ["0.250 (prior 0.125)", "cannot", "cannot"]
 
     def trained_again(*arguments: Any) -> None:

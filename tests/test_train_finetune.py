@@ -185,7 +185,7 @@ def test_a_dry_run_counts_measures_and_leaves_nothing(tmp_path: Path) -> None:
     report = "\n".join(lines)
     assert usable
     assert "data: 12 pictures, 23 captions" in report
-    assert "dev: none, so nothing tells" in report
+    assert "no dev pictures: nothing tells" in report
     assert "1 of 23 are longer than 16 and are cut" in report
     assert "words that the model has no pieces for: 1, 1 times: zeppelin (1)" in report
     assert "4 pictures with 2 texts each, 1 times; 3 an epoch, 6 in all" in report
@@ -205,6 +205,7 @@ def test_a_dry_run_knows_every_task(task: str, tmp_path: Path) -> None:
     lines, usable = dry_run(replace(config, dev_share=0.25))
     assert usable
     assert any(line.startswith("dev: 3 pictures") for line in lines)
+    assert any(line.startswith("3 dev pictures are few") for line in lines)
     assert duration(30) == "30 seconds"
     assert duration(600) == "10.0 minutes"
     assert duration(36000) == "10.0 hours"

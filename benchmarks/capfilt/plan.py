@@ -14,7 +14,7 @@ from typing import Any
 
 ARMS = ("none", "filter", "captioner", "both")
 TITLES = {"none": "no bootstrapping", "filter": "filter", "captioner": "captioner", "both": "captioner + filter"}
-QUEUE_START_STEPS, ALPHA_RAMP_STEPS = 150, 300
+QUEUE_START_STEPS, ALPHA_RAMP_STEPS = 120, 240
 SPARES = (0.03, 0.06, 0.12, 0.25, 1.0)
 """What share of its pictures an arm may go without to make the steps equal: the first that does."""
 
@@ -38,7 +38,7 @@ class Experiment:
     texts: int = 1
     seed: int = 2022
     seeds: tuple[int, ...] = (0, 1)
-    steps: int = 1000
+    steps: int = 600
     batch: int = 64
     tune_epochs: int = 8
     keep: float = 0.45
@@ -114,7 +114,7 @@ def pretrain_toml(
     values["backbone"] = str(experiment.data / "mobilenet_v2_imagenet.safetensors")
     values["data"] |= {
         "text": [str(experiment.data / "text" / "coco-val2017-captions.jsonl")],
-        "vocabulary": str(experiment.vocabulary), "cached_views": 3, "canvas": 256,
+        "vocabulary": str(experiment.vocabulary), "cached_views": 2, "canvas": 256,
     }  # fmt: skip
     values["optimiser"] |= {
         "epochs": epochs, "learning_rate": 7e-4, "warm_up_steps": 60, "text_warm_up_epochs": 1,
@@ -167,7 +167,7 @@ def _common(experiment: Experiment, output: Path, shards: Sequence[Path], seed: 
         "threads": experiment.threads,
         "data": {"shards": [str(shard) for shard in shards], "crop_area": 0.7, "max_text_tokens": 22},
         "optimiser": {
-            "batch": experiment.batch, "frozen_layers": 36, "backbone_rate": 0.15, "dropout": 0.1,
+            "batch": experiment.batch, "frozen_layers": 48, "backbone_rate": 0.15, "dropout": 0.1,
         },
         "model": {
             "projection": 128,

@@ -56,10 +56,11 @@ def tune_models(experiment: Experiment) -> None:
 def bootstrap(experiment: Experiment) -> None:
     """The data of the three bootstrapped arms."""
     captioner, filter_ = (str(experiment.run(name) / "checkpoint") for name in ("captioner", "filter"))
-    clean_up(experiment, "filter", "none", filter_, "--keep-fraction", str(experiment.keep))
+    # Both decide by the cosine: in so few steps the ITM head learns next to nothing (docs/capfilt.md).
+    clean_up(experiment, "filter", "none", filter_, "--keep-fraction", str(experiment.keep), "--by", "itc")
     clean_up(experiment, "captioner", captioner, "none")
     report = json.loads((experiment.bootstrapped("filter") / "report.json").read_text(encoding="utf-8"))
-    clean_up(experiment, "both", captioner, filter_, "--itm", repr(report["thresholds"]["itm"]))
+    clean_up(experiment, "both", captioner, filter_, "--itc", repr(report["thresholds"]["itc"]))
 
 
 def clean_up(experiment: Experiment, arm: str, captioner: str, filter_: str, *decision: str) -> None:
@@ -97,7 +98,8 @@ def evaluate(experiment: Experiment) -> None:
                 result = output / f"{task}.json"
                 if not result.exists():
                     model = str(output / "checkpoint")
-                    said = call("eval", task, "--data", str(experiment.dev), "--model", model, "--json")
+                    depth = ["--rerank", "0"] if task == "retrieval" else []
+                    said = call("eval", task, "--data", str(experiment.dev), "--model", model, *depth, "--json")
                     write_whole(result, said.encode())
 
 

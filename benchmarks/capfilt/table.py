@@ -95,7 +95,7 @@ def draw(results: Results, path: Path) -> None:
 def _metrics(run: Path) -> dict[str, float]:
     caption = json.loads((run / "caption.json").read_text(encoding="utf-8"))
     retrieval = json.loads((run / "retrieval.json").read_text(encoding="utf-8"))
-    recalls: dict[str, Any] = retrieval["itm"] or retrieval["itc"]
+    recalls: dict[str, Any] = retrieval["itc"]
     return {"cider": caption["cider"], **{name: recalls[name] for name in METRICS if name != "cider"}}
 
 

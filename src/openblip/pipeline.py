@@ -15,7 +15,7 @@ import numpy as np
 
 from openblip.config import ModelConfig, Task
 from openblip.engine import Engine, Floats, Ints
-from openblip.errors import InputError, OpenBlipError, OptionError
+from openblip.errors import InputError, OpenBlipError, OptionError, TextError
 from openblip.image import DEFAULT_LIMITS, ImageLimits, ImageSource
 from openblip.parts import EngineName as EngineName
 from openblip.parts import LoadOptions, OneCheckpoint, Part, Parts, load_parts
@@ -207,7 +207,7 @@ class Blip:
     def match(self, images: ImageSource | Sequence[ImageSource], texts: str | Sequence[str]) -> list[Match]:
         """How well each text describes its picture: pairs in order, or one of either with many of the other.
 
-        A text longer than the model's positions is cut.
+        A text longer than the model's positions is cut; an empty one raises TextError.
         """
         matching, embedding, clock = self.part("match"), self.part("embed"), Clock()
         sources, descriptions = as_list(images), _as_texts(texts)
@@ -229,7 +229,7 @@ class Blip:
 
         options: of the search; its beams give the runners-up (the default: 3 beams, at most 10 tokens). answers: the
         only ones allowed; each question gets the likeliest, by its whole likelihood among the 128 likeliest by first
-        word. A question longer than the model's positions is cut.
+        word. A question longer than the model's positions is cut; an empty one raises TextError.
         """
         part, asked, clock = self.part("answer"), _as_texts(questions), Clock()
         answerer, found, sources = Answerer(part, options or _ANSWER_OPTIONS, answers), list[Answer](), as_list(images)
@@ -256,7 +256,8 @@ class Blip:
         caption: whether to caption it, after `prompt` and with `options`. questions: to be answered, all of them with
         `answer_options` and `answers` as in `answer`. texts: to be matched. embed: whether its vector is wanted.
 
-        Raises InputError where nothing is asked, or something is given for a task that is not.
+        Raises TextError on an empty question or text, InputError where nothing is asked, or something is given for a
+        task that is not.
         """
         asked, descriptions, clock = _as_texts(questions), _as_texts(texts), Clock()
         if not (caption or asked or descriptions or embed):
@@ -291,7 +292,8 @@ class Blip:
         return self._embedded(sources, self.part("embed"))
 
     def embed_texts(self, texts: str | Sequence[str]) -> Floats:
-        """Unit vectors [texts, projection]. A text longer than the model's positions is cut."""
+        """Unit vectors [texts, projection]. A text longer than the model's positions is cut; an empty one raises
+        TextError."""
         part, clock = self.part("embed"), Clock()
         with clock.measure("encode_s"):
             vectors = text_vectors(part, _as_texts(texts))
@@ -363,7 +365,12 @@ def _check_company(task: object, given: object, remedy: str) -> None:
 
 
 def _as_texts(texts: str | Sequence[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)
+    """Raises TextError where one is empty: the model would say something of it all the same."""
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    for place, text in enumerate(texts, 1):
+        if not text or str(text).isspace():
+            raise TextError(f"text {place} of {len(texts)} is empty ({text!r}): give it words, or leave it out")
+    return texts
 
 
 def _one_each(prompt: str | Sequence[str], pictures: int) -> list[str]:

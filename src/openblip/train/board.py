@@ -36,7 +36,12 @@ class Board:
         if self._writer is not None:
             self._writer.add_text(name, value, step)
 
+    def flush(self) -> None:
+        """Bring what was written so far to the disk."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def close(self) -> None:
-        """Bring what was written to the disk."""
+        """The end."""
         if self._writer is not None:
             self._writer.close()

@@ -30,8 +30,10 @@ class Columns:
         }[kind]  # fmt: skip
         column = next((name for name in ((given,) if given else usual) if name in names), None)
         if column is None:
-            looked_for = repr(given) if given else f"any of {', '.join(usual)}"
+            there = ", ".join(map(str, names)) or "no column at all"
+            if given:
+                raise DataError(f"{where}: there is no column {given!r}: --{kind}-column may be one of {there}")
             raise DataError(
-                f"{where} has no column {looked_for}, only {', '.join(map(str, names))}: name it with --{kind}-column"
+                f"{where}: no column is called {' or '.join(usual)}: name it with --{kind}-column, of {there}"
             )
         return column

@@ -100,13 +100,9 @@ class PictureBatches:
         mirror: bool = True,
     ) -> None:
         if batch * ranks < fewest:
-            raise DataError(
-                "a step of one picture has no wrong pairs to learn from: raise optimiser.batch to 2 or more"
-            )
+            raise DataError("a step of one picture has no wrong pairs to learn from: raise the batch to 2 or more")
         if len(pictures) < batch * ranks:
-            raise DataError(
-                f"{len(pictures)} pictures do not fill one step of {batch} x {ranks}: lower optimiser.batch"
-            )
+            raise DataError(f"{len(pictures)} pictures do not fill one step of {batch} x {ranks}: lower the batch")
         self.pictures, self.vision, self.data = pictures, vision, data
         self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
         self.plain, self.mirror = plain, mirror

@@ -57,13 +57,13 @@ def _model_lines(config: FinetuneConfig, start: Start) -> Iterator[str]:
 
 def _data_lines(config: FinetuneConfig, start: Start, sets: Sets) -> Iterator[str]:
     for name, pictures in (("data", sets.train), ("dev", sets.dev)):
-        if name == "dev" and not pictures:
-            yield "dev: none, so nothing tells whether the run learns by heart: name some with --dev or --dev-share"
+        if not pictures:
             continue
         captions = sum(len(picture.captions) for picture in pictures)
         questions = sum(len(picture.questions) for picture in pictures)
         counted = f"{questions} questions" if config.task == "vqa" else f"{captions} captions"
         yield f"{name}: {len(pictures)} pictures, {counted}"
+    yield from sets.doubts()
     yield f"entries that cannot be used: {len(sets.faults)}"
     yield from (f"  {fault}" for fault in sets.faults[:SHOWN])
     texts = [text for picture in sets.train for text in picture.texts]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from openblip.checkpoint import VOCABULARY, load_checkpoint
 from openblip.convert import convert
 from openblip.engines.torch.model import BlipModel, Residual
-from openblip.errors import CheckpointError, TrainingError
+from openblip.errors import CheckpointError, OptionError, TrainingError
 from openblip.text import write_vocabulary
 from openblip.train import ranks
 from openblip.train.answering import AnswerBatch, AnswerObjective
@@ -39,6 +39,8 @@ from openblip.train.start import Start, freeze, open_start, start_model
 from openblip.train.views import FrozenFeatures
 
 CRITICAL_LM_WEIGHT = 0.1
+CHECKPOINT, TRANSFORMERS = RESULTS = ("checkpoint", "transformers")
+"""Folders of the output: what a new run does not write over."""
 
 
 def run_finetune(config: FinetuneConfig, *, resume: bool = False) -> Path:
@@ -47,8 +49,11 @@ def run_finetune(config: FinetuneConfig, *, resume: bool = False) -> Path:
     resume: go on from the output folder's last save; the losses are those of an uninterrupted run.
     Raises OptionError, DataError, ModelNotFound, CheckpointError or TrainingError, each with its remedy.
     """
-    if not resume and (Path(config.output) / RESUME).exists():
-        raise TrainingError(f"{config.output} holds a run already: give --resume to go on, or another --output")
+    if not resume:
+        for name in (RESUME, *RESULTS):
+            if (Path(config.output) / name).exists():
+                remedy = "give --resume to go on, or another --output" if name == RESUME else "give another --output"
+                raise TrainingError(f"{config.output} holds a run's {name} already: {remedy}")
     if resume and not (Path(config.output) / RESUME).exists():
         raise TrainingError(f"{Path(config.output) / RESUME} does not exist: start without --resume")
     try:
@@ -73,12 +78,15 @@ def _class_of(config: FinetuneConfig) -> type[Finetuner]:
 
 
 def open_finetune(config: FinetuneConfig) -> Start:
-    """The model to start from. Raises what `start` raises."""
+    """The model to start from. Raises what `start` raises, and OptionError where its captions cannot be so long."""
     ranks.join(ranks.choose_device(config.device))
     taught = TAUGHT[config.task]
     checkpoint = open_start(config.model, taught[0], config.image_size)
     start = start_model(checkpoint, taught, dropout=config.dropout, seed=config.seed, keep_tasks=config.keep_tasks)
     freeze(start.model, config.frozen)
+    room = start.model.config.text.max_positions - len(start.tokenizer.caption_prompt(config.prompt)) + 1
+    if config.task == "caption" and config.dev_max_length > room:
+        raise OptionError(f"dev_max_length = {config.dev_max_length} is more than this model has positions: {room}")
     return start
 
 
@@ -98,6 +106,7 @@ class Finetuner(Run):
     def __init__(self, config: FinetuneConfig, start: Start, sets: Sets) -> None:
         super().__init__(config, config.steps_config())
         self.config, self.start, self.pictures, self.dev = config, start, sets.train, sets.dev
+        self.doubts = sets.doubts()
         self.tokenizer, self.model_config = start.tokenizer, start.model.config
         self.vocabulary = self._write_vocabulary()
         batch = min(config.batch, len(sets.train) // self.ranks)
@@ -156,9 +165,8 @@ class Finetuner(Run):
 
     def begin(self) -> None:
         """What the model is worth before it learns."""
-        if self.rank == 0:
-            for line in self.start.lines():
-                say(line)
+        for line in (*self.start.lines(), *self.doubts):
+            self.tell(line)
         if self.dev and (score := self._measured()) is not None:
             self._note_score(score, "before the first step")
 
@@ -169,7 +177,7 @@ class Finetuner(Run):
             self._load_best()
             self._go_critical(self.progress.step)
             self.waited = 0
-            say(f"self-critical training from the checkpoint of epoch {self.best_epoch}")
+            self.tell(f"self-critical training from the checkpoint of epoch {self.best_epoch}")
         self._fill_cache()
 
     def end_epoch(self) -> None:
@@ -182,7 +190,7 @@ class Finetuner(Run):
         if score is not None:
             self._note_score(score, f"after epoch {epoch}" + (", the best so far" if better else ""))
         if self.config.patience and self.waited >= self.config.patience:
-            say(f"no better for {self.waited} epochs: the best was epoch {self.best_epoch}")
+            self.tell(f"no better for {self.waited} epochs: the best was epoch {self.best_epoch}")
             # The self-critical epochs, where there are any, come next.
             self.progress.epoch = self.config.epochs if self.critical_since < 0 else self.epochs
             self.waited = 0
@@ -191,7 +199,7 @@ class Finetuner(Run):
     def finish(self) -> Path:
         """Say what came of it, and write the checkpoint once more as transformers reads it. Returns its folder."""
         self.board.close()
-        folder = self.output / "checkpoint"
+        folder = self.output / CHECKPOINT
         if self.rank == 0:
             if self.best is not None:
                 say(f"best: {METRICS[self.config.task]} {self.best:.3f} after epoch {self.best_epoch}, in {folder}")
@@ -227,6 +235,7 @@ class Finetuner(Run):
     def save_midway(self) -> None:
         """Save within an epoch: the checkpoint is that of a whole one."""
         self.save(checkpoint=False)
+        self.board.flush()
 
     def state(self) -> dict[str, Any]:
         """What else a resumed run must know."""
@@ -305,6 +314,11 @@ class Finetuner(Run):
         lines = "\n".join(shown.line() for shown in score.shown)
         self.board.text("samples", lines, self.progress.step)
 
+    def tell(self, line: str) -> None:
+        """Say it once, whatever the number of processes."""
+        if self.rank == 0:
+            say(line)
+
     def _note_score(self, value: float, when: str) -> None:
         name = METRICS[self.config.task]
         if self.rank == 0:
@@ -319,7 +333,7 @@ class Finetuner(Run):
     def _load_best(self) -> None:
         """Go on from the best checkpoint."""
         ranks.wait_for_all()
-        tensors = load_checkpoint(self.output / "checkpoint").tensors.hold()
+        tensors = load_checkpoint(self.output / CHECKPOINT).tensors.hold()
         state = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
         self.objective.model.load_state_dict(state)
         self.objective.averaged.load_state_dict(state)
@@ -339,7 +353,7 @@ class Finetuner(Run):
             self.board = Board(self.output / "tensorboard", wanted=True, step=self.progress.step)
 
     def _write_for_transformers(self, folder: Path) -> None:
-        target = self.output / "transformers"
+        target = self.output / TRANSFORMERS
         if self.model_config.vision.kind != "vit":
             return
         shutil.rmtree(target, ignore_errors=True)  # of this run, before it was resumed

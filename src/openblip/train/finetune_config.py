@@ -4,7 +4,7 @@ Knows no torch."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,7 +115,7 @@ class FinetuneConfig(RunConfig):
             raise OptionError(f"task = {self.task!r} is unknown: give one of {', '.join(TAUGHT)}")
         limits = {
             "image_size": (0, 10**5), "dev_share": (0.0, 0.9), "dev_limit": (1, MANY), "dev_rerank": (0, MANY),
-            "dev_max_length": (2, 512),
+            "dev_max_length": (5, 512),
             "max_text_tokens": (3, 512), "texts_per_image": (0, 1000), "crop_area": (0.01, 1.0),
             "colour_jitter": (0.0, 1.0), "views": (0, 1000), "workers": (0, 1024), "epochs": (1, MANY),
             "batch": (1, MANY), "accumulate": (1, MANY), "learning_rate": (0.0, 10.0), "layer_decay": (0.01, 1.0),
@@ -199,8 +199,9 @@ def read_finetune_config(path: Path | None, task: Kind, given: Mapping[str, Any]
     values = read_toml(path) if path else {}
     if values.get("task", task) != task:
         raise OptionError(f"{path} is for task = {values['task']!r}: run 'openblip train {values['task']}'")
-    config: FinetuneConfig = build(FinetuneConfig, {"task": task, **values}, f"the config {path}")
-    if "output" not in values:
-        config = replace(config, output=f"runs/{task}")
     known = {entry.name for entry in fields(FinetuneConfig)}
-    return replace(config, **{name: value for name, value in given.items() if name in known})
+    options = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    together = {"task": task, "output": f"runs/{task}", **values}
+    together |= {name: value for name, value in options.items() if name in known}
+    config: FinetuneConfig = build(FinetuneConfig, together, f"the config {path}" if path else "the options")
+    return config

@@ -19,6 +19,8 @@ from openblip.train.sources import read_pictures
 from openblip.train.sources.collector import Wanted
 
 SHOWN = 10
+FEW = 50
+"""Dev pictures below which a score says little: with 6 the epoch that it chose was worse than no training at all."""
 _PATIENCE_S = 10.0
 _THREADS = 4
 
@@ -31,12 +33,21 @@ class Sets:
     dev: list[Picture]
     faults: list[str]
 
+    def doubts(self) -> list[str]:
+        """What makes the dev score worth little."""
+        if not self.dev:
+            return ["no dev pictures: nothing tells whether the run learns by heart, name some (--dev, or --dev-share)"]
+        if len(self.dev) < FEW:
+            return [
+                f"{len(self.dev)} dev pictures are few: which epoch is best is a matter of chance, take {FEW} or more"
+            ]
+        return []
+
     def check(self, *, skip_broken: bool) -> None:
         """Say what cannot be used, and raise DataError unless that is to be skipped, or where nothing is left."""
-        for fault in self.faults[:SHOWN]:
-            say(fault)
-        if len(self.faults) > SHOWN:
-            say(f"... and {len(self.faults) - SHOWN} more")
+        more = [f"... and {len(self.faults) - SHOWN} more"] if len(self.faults) > SHOWN else []
+        for line in (*self.faults[:SHOWN], *more) if ranks.rank() == 0 else ():
+            say(line)
         if self.faults and not skip_broken:
             raise DataError(
                 f"{len(self.faults)} entries of the data cannot be used: put them right or take them out, or go on "
@@ -58,8 +69,8 @@ def read_sets(config: FinetuneConfig, image_size: int, *, decode: bool = True) -
     if config.dev:
         other = read_pictures(config.dev, wanted, config.dev_images or config.images, config.columns)
         dev, faults = other.pictures, faults + other.faults
-        both = {(picture.shard.absolute(), picture.offset) for picture in train}
-        both &= {(picture.shard.absolute(), picture.offset) for picture in dev}
+        both = {(picture.shard.resolve(), picture.offset) for picture in train}
+        both &= {(picture.shard.resolve(), picture.offset) for picture in dev}
         if both:
             first = min(both)[0]
             raise DataError(f"{len(both)} pictures are in data and in dev (the first: {first}): take them out of one")
@@ -69,13 +80,13 @@ def read_sets(config: FinetuneConfig, image_size: int, *, decode: bool = True) -
         train = [picture for picture, is_whole in zip(train, whole, strict=False) if is_whole]
         dev = [picture for picture, is_whole in zip(dev, whole[len(whole) - len(dev) :], strict=True) if is_whole]
     if config.dev_share:
-        train, dev = split(train, config.dev_share, config.seed)
+        train, dev = split(train, config.dev_share, config.seed, config.dev_limit)
     return Sets(train, dev[: config.dev_limit], faults)
 
 
-def split(pictures: Sequence[Picture], share: float, seed: int) -> tuple[list[Picture], list[Picture]]:
-    """The pictures without a share of them that is drawn, and that share, each in their order."""
-    count = min(max(1, round(len(pictures) * share)), len(pictures) - 1)
+def split(pictures: Sequence[Picture], share: float, seed: int, most: int) -> tuple[list[Picture], list[Picture]]:
+    """The pictures without a share of them that is drawn, and that share, at most so many, each in their order."""
+    count = min(max(1, round(len(pictures) * share)), len(pictures) - 1, most)
     drawn = set(np.random.default_rng((seed, 5)).permutation(len(pictures))[:count].tolist())
     return (
         [picture for place, picture in enumerate(pictures) if place not in drawn],
