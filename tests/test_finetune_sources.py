@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from openblip.datasets.columns import Columns
+from openblip.datasets.examples import Picture, Question, fingerprint
+from openblip.datasets.read import Found, read_pictures
 from openblip.errors import DataError
-from openblip.train.columns import Columns
-from openblip.train.examples import Picture, Question, fingerprint
 from openblip.train.finetune_config import FinetuneConfig
 from openblip.train.finetune_data import read_sets, split, texts_a_picture
-from openblip.train.sources import Found, read_pictures
 
 CAPTIONS = {"one.png": ["a dog runs", "the dog"], "two.png": ["a cat sits on the left"]}
 QUESTIONS: dict[str, list[dict[str, Any]]] = {

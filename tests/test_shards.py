@@ -82,6 +82,16 @@ def test_a_compressed_shard_is_read(tmp_path: Path) -> None:
     assert [sample.key for sample in read_shards([tmp_path / "0.tar"])] == ["1"]
 
 
+def test_one_caption_as_img2dataset_writes_it(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for name, content in (("1.jpg", b"1"), ("1.json", b'{"caption": "a dog", "url": "here"}')):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    [sample] = read_shards([tmp_path / "0.tar"])
+    assert (sample.captions, sample.metadata) == (("a dog",), {"url": "here"})
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
@@ -93,6 +103,7 @@ def test_a_compressed_shard_is_read(tmp_path: Path) -> None:
         ([("1.jpg", b"1"), ("1.json", b"\xff\xfe\xfa")], "1.json is not JSON"),
         ([("1.jpg", b"1"), ("1.json", b"[" * 100_000)], "1.json is not JSON"),
         ([("1.jpg", b"1"), ("1.json", b"{}")], "has no captions"),
+        ([("1.jpg", b"1"), ("1.json", b'{"caption": ["a dog"]}')], "has no captions"),
         ([("1.jpg", b"1"), ("1.json", b"[]")], "has no captions"),
         ([("1.jpg", b"1"), ("1.json", b'{"captions": []}')], "has no captions"),
         ([("1.jpg", b"1"), ("1.json", b'{"captions": "a dog"}')], "has no captions"),

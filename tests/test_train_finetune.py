@@ -17,10 +17,10 @@ from PIL import Image
 from finetuning import asked_folder, captioned_folder, finetuner, settings, tiny_checkpoint
 from openblip import Blip
 from openblip.checkpoint import load_checkpoint
+from openblip.datasets.examples import Question
 from openblip.errors import DataError, OptionError, TrainingError
 from openblip.train.dev import accuracy
 from openblip.train.dry_run import dry_run, duration, unknown_words
-from openblip.train.examples import Question
 from openblip.train.finetune import Finetuner, run_finetune
 from openblip.train.finetune_config import FinetuneConfig, peak_rate, read_finetune_config
 from openblip.train.views import FrozenFeatures

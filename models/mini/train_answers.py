@@ -31,13 +31,13 @@ from torch import Tensor, nn
 from openblip.bulk.shards import find_shards
 from openblip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from openblip.config import TASKS
+from openblip.datasets.examples import is_sided
 from openblip.engines import load_engine
 from openblip.engines.torch.model import BlipModel
 from openblip.image import load_image, preprocess
 from openblip.text import Tokenizer, clean_caption
 from openblip.train.config import DataConfig, OptimiserConfig
 from openblip.train.data import augment
-from openblip.train.examples import is_sided
 from openblip.train.optimiser import make_optimiser, rate_at
 from openblip_mini import FOLDER
 

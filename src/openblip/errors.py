@@ -60,4 +60,5 @@ class MissingExtra(OpenBlipError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: run 'pip install openblip[{extra}]'")
+        cpu = ", after torch's CPU wheel where there is no GPU" if package == "torch" else ""
+        super().__init__(f"{package} is not installed: run 'pip install openblip[{extra}]'{cpu}")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["decode_s", "preprocess_s", "encode_s", "search_s"]
 _WORKERS = 4
+_TURN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,20 @@ def _read_ahead(
         for source in chain(front, iterator):
             pending.append(pool.submit(_load, source, inputs, limits))
             if len(pending) >= ahead:
-                yield pending.popleft().result()
+                yield _result(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield _result(pending.popleft())
     finally:  # also when the caller stops early
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(future: Future[Loaded]) -> Loaded:
+    """Waits in short turns: Ctrl-C just before a wait without an end would be heeded at its end alone."""
+    from concurrent.futures import wait
+
+    while not future.done():
+        wait([future], timeout=_TURN_S)
+    return future.result()
 
 
 def _load(source: ImageSource, inputs: Sequence[VisionConfig], limits: ImageLimits) -> Loaded:

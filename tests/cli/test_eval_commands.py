@@ -102,6 +102,31 @@ def test_vqa(openblip: Any, blip: Blip, shards: list[Path], album: Path) -> None
     assert lines[-1].endswith("| 1.000 |")
 
 
+def test_other_forms_of_data(openblip: Any, blip: Blip, album: Path) -> None:
+    rows = [f"photo{index}.jpg,a dog {index},is the dog young,two" for index in range(4)]
+    (album / "test.csv").write_text("\n".join(["file_name,caption,frage,answer", *rows]) + "\n", encoding="utf-8")
+    captions = result_of(openblip("eval caption --no-reference --json test.csv --output one.json"))
+    assert captions["images"] == 4
+    rows = json.loads((album / "one.json").read_text(encoding="utf-8"))["captions"]
+    assert [row["key"] for row in rows] == [f"photo{index}.jpg" for index in range(4)]
+    assert result_of(openblip("eval retrieval --rerank 0 --json test.csv --limit 3"))["itc"]["images"] == 3
+    result = result_of(openblip("eval vqa --json test.csv --question-column frage --gallery page.html"))
+    assert (result["images"], result["questions"]) == (4, 4)
+    for photo in sorted(album.glob("photo*.jpg"))[:5]:
+        photo.with_suffix(".txt").write_text("a dog\ntwo dogs\n", encoding="utf-8")
+    code, lines, errors = openblip("eval caption --no-reference .")
+    assert (code, lines, len(errors)) == (1, [], 1)
+    assert "of the data cannot be used: " in errors[0]
+    code, lines, errors = openblip("eval vqa test.csv")
+    assert "no column is called question: name it with --question-column" in errors[0]
+    for wrong in (
+        "eval vqa test.csv --question-column frage --questions more.jsonl",
+        "eval caption test.csv dev-0.tar",
+    ):
+        assert openblip(wrong)[0] == 1
+    assert openblip("eval caption")[0] == 2
+
+
 def test_two_runs_are_compared(
     openblip: Any, shards: list[Path], album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,7 +68,7 @@ def read_shards(paths: Iterable[str | Path], *, captioned: bool = True) -> Itera
     captioned: whether every sample must have captions; without, one that has none comes out with an empty tuple.
 
     Raises DataError, naming shard and key, on a tar that cannot be read to its end, a picture without json (or the
-    reverse), and a json without a list of captions.
+    reverse), and a json without "captions", a list of texts, or "caption", one.
     """
     for path in paths:
         for key, members in _groups(Path(path)):
@@ -133,6 +133,8 @@ def _sample(shard: Path, key: str, members: _Members, captioned: bool) -> Sample
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{where}.json is not JSON: {error}") from error
     captions = metadata.pop("captions", None) if isinstance(metadata, dict) else None
+    if captions is None and isinstance(metadata, dict) and isinstance(metadata.get("caption"), str):
+        captions = [metadata.pop("caption")]  # as img2dataset writes it
     if captions is None and isinstance(metadata, dict) and not captioned:
         return Sample(key, members[images[0]][0], (), metadata, shard, members[images[0]][1])
     if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):

@@ -31,7 +31,9 @@ NONE = "none"
 )
 @click.option("--redecide", is_flag=True, help="Another decision for the scores that --out holds.")
 @click.option("--prompt", default="", help="What the captioner starts with; no part of the text that is kept.")
-@click.option("--num-captions", type=int, default=1, show_default=True, help="Synthetic texts a picture.")
+@click.option(
+    "--num-captions", type=click.IntRange(min=1), default=1, show_default=True, help="Synthetic texts a picture."
+)
 @click.option("--top-p", type=float, default=0.9, show_default=True, help="The nucleus that they are drawn from.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Above 1 bolder, below 1 safer.")
 @click.option("--max-length", type=int, default=DEFAULTS.max_length, show_default=True, help="At most so many tokens.")

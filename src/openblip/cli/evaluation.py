@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -25,11 +24,13 @@ from openblip.types import GenerateOptions
 
 if TYPE_CHECKING:
     from openblip.bulk.shards import Sample
+    from openblip.datasets.columns import Columns
     from openblip.evaluate.questions import Asked
     from openblip.evaluate.tables import Evaluation
     from openblip.pipeline import Blip
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+DATA = "WebDataset shards, a folder with texts, a table or a COCO .json"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of a table.")
 output_option = click.option(
@@ -42,31 +43,41 @@ def evaluation() -> None:
     """Measure a model on a data set."""
 
 
-def data_options(command: Callable[..., int]) -> Callable[..., int]:
-    """The argument and options of an evaluation on pictures; the command gets the data as one list."""
+def data_options(*kinds: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """The argument and options of an evaluation on pictures; the command gets the data as one list, and the columns.
+    kinds: the columns of tables that it reads, of "image", "caption", "question" and "answer"."""
 
-    @wraps(command)
-    def with_data(*arguments: Any, sources: tuple[str, ...], data: tuple[str, ...], **options: Any) -> int:
-        if not sources and not data:
-            raise OptionError(
-                "there is no data: name WebDataset shards, as DATA or with --data, a .tar, a folder or a glob"
-            )
-        return command(*arguments, data=[*sources, *data], **options)
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @wraps(command)
+        def with_data(*arguments: Any, sources: tuple[str, ...], data: tuple[str, ...], **options: Any) -> int:
+            from openblip.datasets.columns import Columns
 
-    return with_all(
-        click.argument("sources", nargs=-1, metavar="DATA..."),
-        click.option("--data", multiple=True, help="The same as DATA; repeatable."),
-        click.option("--limit", type=click.IntRange(min=1), help="Only the first so many pictures."),
-        json_option,
-        output_option,
-        click.option(
-            "--gallery", type=FILE, help="Also write an HTML page here, with every picture and what was said of it."
-        ),
-    )(with_data)
+            if not sources and not data:
+                raise click.UsageError(f"there is no data: name {DATA}, as DATA or with --data")
+            columns = Columns(**{kind: options.pop(f"{kind}_column") for kind in kinds})
+            return command(*arguments, data=[*sources, *data], columns=columns, **options)
+
+        return with_all(
+            click.argument("sources", nargs=-1, metavar="DATA..."),
+            click.option("--data", multiple=True, help="The same as DATA; repeatable."),
+            click.option("--images", default="", help="The folder that paths in tables and JSON start from."),
+            *(
+                click.option(f"--{kind}-column", default="", help=f"Of tables: the column of {kind}s.")
+                for kind in kinds
+            ),
+            click.option("--limit", type=click.IntRange(min=1), help="Only the first so many pictures."),
+            json_option,
+            output_option,
+            click.option(
+                "--gallery", type=FILE, help="Also write an HTML page here, with every picture and what was said of it."
+            ),
+        )(with_data)
+
+    return decorate
 
 
 @evaluation.command(name="caption")
-@data_options
+@data_options("image", "caption")
 @click.option(
     "--reference/--no-reference",
     default=True,
@@ -80,6 +91,8 @@ def data_options(command: Callable[..., int]) -> Callable[..., int]:
 def eval_caption(
     data: list[str],
     limit: int | None,
+    images: str,
+    columns: Columns,
     as_json: bool,
     output: Path | None,
     gallery: Path | None,
@@ -91,21 +104,23 @@ def eval_caption(
 ) -> int:
     """Caption every picture and score against its captions: CIDEr-D, BLEU, ROUGE-L.
 
-    DATA: WebDataset shards, each a .tar, a folder or a quoted glob.
+    DATA: what `openblip train` learns from: WebDataset shards (a .tar, a folder of them, a quoted glob), a folder of
+    pictures with a .txt beside each, a .csv, .tsv, .jsonl or .parquet of paths, or a COCO .json.
     """
     from openblip.evaluate.captions import evaluate_captions, with_reference
+    from openblip.evaluate.samples import read_samples
 
-    samples = list(read_samples(data, limit))
-    images, blip = check_files(output, gallery, samples), load()
+    samples = list(read_samples(data, limit, images, columns))
+    contents, blip = check_files(output, gallery, samples), load()
     with progress_bar() as progress:
         result = evaluate_captions(blip, samples, options, prompt, progress)
     if reference:
         result = with_reference(result, fetch_spice=spice)
-    return give_out(result, as_json, output, gallery, images)
+    return give_out(result, as_json, output, gallery, contents)
 
 
 @evaluation.command(name="vqa")
-@data_options
+@data_options("image", "question", "answer")
 @click.option(
     "--questions", type=FILE, help='JSON lines {"key": ..., "qa": [...]} about the pictures, which then need no "qa".'
 )
@@ -120,6 +135,8 @@ def eval_caption(
 def eval_vqa(
     data: list[str],
     limit: int | None,
+    images: str,
+    columns: Columns,
     as_json: bool,
     output: Path | None,
     gallery: Path | None,
@@ -131,23 +148,24 @@ def eval_vqa(
 ) -> int:
     """Answer questions about pictures: the accuracy of VQA v2, kind by kind.
 
-    DATA: WebDataset shards, each a .tar, a folder or a quoted glob; their json has "qa", a list of {"question": ...,
-    "answer": ...}. Instead of "answer" also "answers", a list of what several people said, or {answer: weight}.
+    DATA: what `openblip train vqa` learns from: WebDataset shards whose json has "qa", a list of {"question": ...,
+    "answer": ...} (or "answers", a list of what several people said, or {answer: weight}), a folder, a table, or
+    questions and annotations of VQA v2.
     """
     from openblip.evaluate.answers import evaluate_answers
     from openblip.evaluate.questions import examples, read_asked
     from openblip.metrics.answers import AnswerPrior
 
-    asked = list(read_asked(data, questions, limit))
+    asked = list(read_asked(data, questions, limit, images, columns))
     known = AnswerPrior(examples(prior)) if prior else None
-    images, blip = check_files(output, gallery, asked), load()
+    contents, blip = check_files(output, gallery, asked), load()
     with progress_bar() as progress:
         result = evaluate_answers(blip, asked, answers, options, known, progress)
-    return give_out(result, as_json, output, gallery, images)
+    return give_out(result, as_json, output, gallery, contents)
 
 
 @evaluation.command(name="retrieval")
-@data_options
+@data_options("image", "caption")
 @click.option(
     "--rerank",
     default="32",
@@ -158,6 +176,8 @@ def eval_vqa(
 def eval_retrieval(
     data: list[str],
     limit: int | None,
+    images: str,
+    columns: Columns,
     as_json: bool,
     output: Path | None,
     gallery: Path | None,
@@ -166,16 +186,18 @@ def eval_retrieval(
 ) -> int:
     """Find each picture by its captions and each caption by its picture: recall at 1, 5 and 10.
 
-    DATA: WebDataset shards, each a .tar, a folder or a quoted glob.
+    DATA: what `openblip train` learns from: WebDataset shards (a .tar, a folder of them, a quoted glob), a folder of
+    pictures with a .txt beside each, a .csv, .tsv, .jsonl or .parquet of paths, or a COCO .json.
     """
     from openblip.evaluate.retrieval import evaluate_retrieval
+    from openblip.evaluate.samples import read_samples
 
     depths = parse_depths(rerank)
-    samples = list(read_samples(data, limit))
-    images, blip = check_files(output, gallery, samples), load()
+    samples = list(read_samples(data, limit, images, columns))
+    contents, blip = check_files(output, gallery, samples), load()
     with progress_bar() as progress:
         result = evaluate_retrieval(blip, samples, depths, progress=progress)
-    return give_out(result, as_json, output, gallery, images)
+    return give_out(result, as_json, output, gallery, contents)
 
 
 @evaluation.command(name="compare")
@@ -222,13 +244,6 @@ def eval_agreement(ratings: Path, as_json: bool, output: Path | None, load: Call
     with progress_bar() as progress:
         result = evaluate_agreement(blip, pairs, progress)
     return give_out(result, as_json, output)
-
-
-def read_samples(data: Sequence[str], limit: int | None) -> Iterator[Sample]:
-    """The samples of the shards, as far as the limit. Shards that are missing are reported at once."""
-    from openblip.bulk.shards import find_shards, read_shards
-
-    return islice(read_shards([shard for source in data for shard in find_shards(source)]), limit)
 
 
 def parse_depths(text: str) -> list[int]:

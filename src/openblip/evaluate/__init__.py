@@ -21,6 +21,7 @@ from openblip.evaluate.questions import read_asked as read_asked
 from openblip.evaluate.retrieval import RetrievalEvaluation as RetrievalEvaluation
 from openblip.evaluate.retrieval import evaluate_retrieval as evaluate_retrieval
 from openblip.evaluate.retrieval import reranked as reranked
+from openblip.evaluate.samples import read_samples as read_samples
 from openblip.evaluate.tables import format_json as format_json
 from openblip.evaluate.tables import format_markdown as format_markdown
 from openblip.metrics import CaptionScores as CaptionScores

@@ -1,4 +1,5 @@
-"""Questions about pictures with their right answers: read from shards, or from a file beside them.
+"""Questions about pictures with their right answers: read from shards, from a file beside them, or from data of
+another form.
 
 Knows files and their faults. Does not know models, nor how an answer is scored.
 """
@@ -13,8 +14,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from openblip.bulk.shards import Sample, find_shards, read_shards
+from openblip.bulk.shards import Sample
+from openblip.datasets.columns import Columns
 from openblip.errors import DataError
+from openblip.evaluate.samples import are_shards, shard_samples, usable_pictures
 from openblip.metrics.answers import Answers
 
 
@@ -38,18 +41,30 @@ class Asked:
 
 
 def read_asked(
-    shards: Sequence[str | Path], questions: Path | None = None, limit: int | None = None
+    sources: Sequence[str | Path],
+    questions: Path | None = None,
+    limit: int | None = None,
+    images: str = "",
+    columns: Columns = Columns(),  # noqa: B008 (it is frozen)
 ) -> Iterator[Asked]:
-    """The pictures of WebDataset shards that are asked about, in their order; of those that are not, none.
+    """The pictures of a data set that are asked about, in their order; of those that are not, none.
 
-    questions: a file with the questions, as in `read_questions`; else the json of each picture has them as "qa".
-    limit: only the first so many pictures.
+    sources, images, columns: as in `read_pictures`. questions: for shards, a file with the questions, as in
+    `read_questions`; else the json of each picture has them as "qa". limit: only the first so many pictures.
 
     Raises DataError on what cannot be read, a picture without questions in its shard, or questions about a picture that
     is not in the shards.
     """
-    samples = read_shards([path for source in shards for path in find_shards(source)], captioned=False)
-    yield from islice(_asked(samples) if questions is None else _joined(samples, questions, limit), limit)
+    names = [str(source) for source in sources]
+    if are_shards(names):
+        samples = shard_samples(names, captioned=False)
+        yield from islice(_asked(samples) if questions is None else _joined(samples, questions, limit), limit)
+        return
+    if questions is not None:
+        raise DataError(f"{questions} goes with shards: {names[0]} must hold its questions itself")
+    for picture in usable_pictures(names, "questions", images, columns)[:limit]:
+        asked = tuple(Question(each.text, each.given) for each in picture.questions)
+        yield Asked(picture.key, picture.content(), asked)
 
 
 def _asked(samples: Iterable[Sample]) -> Iterator[Asked]:

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from openblip.bulk.shards import read_shards
 from openblip.config import VisionConfig
+from openblip.datasets.examples import Picture as Picture
+from openblip.datasets.examples import fingerprint as fingerprint
+from openblip.datasets.folders import check_uncompressed
 from openblip.errors import DataError, OptionError
 from openblip.text import Tokenizer, clean_caption, train_vocabulary
 from openblip.train.config import DataConfig
-from openblip.train.examples import Picture as Picture
-from openblip.train.examples import fingerprint as fingerprint
 from openblip.train.objectives import PretrainBatch
-from openblip.train.sources.folders import check_uncompressed
 from openblip.train.views import FrozenFeatures as FrozenFeatures
 from openblip.train.views import PictureCache, Views, read_views
 from openblip.train.views import augment as augment

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from openblip.bulk.shards import Sample
+from openblip.datasets.examples import Picture, Question
 from openblip.engines.torch.engine import TorchEngine
 from openblip.engines.torch.model import BlipModel
 from openblip.errors import DataError
@@ -14,7 +15,6 @@ from openblip.evaluate import evaluate_retrieval
 from openblip.metrics import answer_accuracy, caption_scores
 from openblip.pipeline import Blip
 from openblip.text import Tokenizer
-from openblip.train.examples import Picture, Question
 from openblip.types import GenerateOptions
 
 METRICS = {"caption": "CIDEr", "vqa": "accuracy", "retrieval": "R@1"}
@@ -105,8 +105,4 @@ class Judge:
 
 def accuracy(answer: str, question: Question) -> float:
     """How right an answer is, in [0, 1], as `openblip eval vqa` has it."""
-    shares = dict(question.answers)
-    if not question.people:
-        return answer_accuracy(answer, shares)
-    people = [text for text, share in shares.items() for _ in range(round(share * question.people))]
-    return answer_accuracy(answer, people)
+    return answer_accuracy(answer, question.given)

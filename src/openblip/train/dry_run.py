@@ -43,7 +43,14 @@ def dry_run(config: FinetuneConfig) -> tuple[list[str], bool]:
         with tempfile.TemporaryDirectory(prefix="openblip-dry-run-") as folder:
             lines += _step_lines(replace(config, output=folder, views=0), start, sets)
     usable = bool(sets.train) and (config.skip_broken or not sets.faults)
+    lines.append("verdict: the run can start" if usable else f"verdict: the run cannot start, {_hindrance(sets)}")
     return lines, usable
+
+
+def _hindrance(sets: Sets) -> str:
+    if not sets.train:
+        return "there is nothing to learn from"
+    return "entries cannot be used: put them right, take them out, or go on without them (--skip-broken)"
 
 
 def _model_lines(config: FinetuneConfig, start: Start) -> Iterator[str]:

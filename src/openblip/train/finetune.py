@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from openblip.checkpoint import VOCABULARY, load_checkpoint
 from openblip.convert import convert
+from openblip.datasets.examples import fingerprint
 from openblip.engines.torch.model import BlipModel, Residual
 from openblip.errors import CheckpointError, OptionError, TrainingError
 from openblip.text import write_vocabulary
@@ -26,7 +27,6 @@ from openblip.train.answering import AnswerBatch, AnswerObjective
 from openblip.train.board import Board
 from openblip.train.caches import fill_view
 from openblip.train.dev import METRICS, Judge, Score
-from openblip.train.examples import fingerprint
 from openblip.train.finetune_config import TAUGHT, FinetuneConfig, peak_rate
 from openblip.train.finetune_data import Sets, read_sets, texts_a_picture
 from openblip.train.finetune_parts import BACKBONE_LAYERS, make_cache, make_data, make_objective, prepared

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from openblip.config import Task
+from openblip.datasets.columns import Columns
 from openblip.errors import OptionError
-from openblip.train.columns import Columns
 from openblip.train.config import BACKBONE_STRIDE, DataConfig, ObjectiveConfig, OptimiserConfig, RunConfig
 from openblip.train.settings import MANY, build, read_toml, within
 
@@ -29,7 +29,7 @@ class FinetuneConfig(RunConfig):
     the pictures in pixels; 0 keeps the checkpoint's. keep_tasks: the result keeps what else the checkpoint can do,
     whose own weights do not learn.
 
-    data, images, *_column: as in `sources.read_pictures`. dev, dev_images: the same for pictures that are not learned
+    data, images, *_column: as in `read_pictures`. dev, dev_images: the same for pictures that are not learned
     from, by which the best epoch is chosen; dev_share: share of the data that is set aside for that instead.
     dev_limit: at most so many of them are looked at. dev_rerank: pairs of a query that ITM re-ranks there;
     dev_max_length: tokens of a caption, those of the prompt not counted.

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openblip.datasets.collector import Wanted
+from openblip.datasets.examples import Picture
+from openblip.datasets.read import read_pictures
 from openblip.errors import DataError
 from openblip.train import ranks
-from openblip.train.examples import Picture
 from openblip.train.finetune_config import MOST_TEXTS, FinetuneConfig
 from openblip.train.progress import say
-from openblip.train.sources import read_pictures
-from openblip.train.sources.collector import Wanted
 
 SHOWN = 10
 FEW = 50

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from openblip.config import ModelConfig
+from openblip.datasets.examples import Picture, fingerprint
 from openblip.engines.torch.model import BlipModel
 from openblip.text import Tokenizer
 from openblip.train import ranks
 from openblip.train.answering import AnswerObjective
 from openblip.train.config import BACKBONE_STRIDE
 from openblip.train.data import PretrainData
-from openblip.train.examples import Picture, fingerprint
 from openblip.train.finetune_config import FinetuneConfig
 from openblip.train.objectives import PretrainObjective
 from openblip.train.question_data import QuestionData

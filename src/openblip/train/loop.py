@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from openblip.bulk.shards import find_shards
 from openblip.checkpoint import VOCABULARY, load_checkpoint
 from openblip.config import ModelConfig, mobilenet_v2_layers
+from openblip.datasets.examples import Picture, fingerprint
 from openblip.engines.torch.model import BlipModel
 from openblip.errors import CheckpointError, TrainingError
 from openblip.text import Tokenizer
@@ -22,7 +23,6 @@ from openblip.train import ranks
 from openblip.train.caches import fill_view
 from openblip.train.config import PretrainConfig, differences, read_config
 from openblip.train.data import PretrainData, index_shards, make_tokenizer, read_texts
-from openblip.train.examples import Picture, fingerprint
 from openblip.train.losses import Losses
 from openblip.train.objectives import PretrainBatch, PretrainObjective
 from openblip.train.optimiser import make_optimiser

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openblip.config import VisionConfig
+from openblip.datasets.examples import Picture, Question
 from openblip.text import Tokenizer
 from openblip.train.answering import AnswerBatch
 from openblip.train.config import DataConfig
 from openblip.train.data import PictureBatches
-from openblip.train.examples import Picture, Question
 from openblip.train.views import PictureCache
 
 Tokenised = tuple[list[int], list[tuple[list[int], float]]]

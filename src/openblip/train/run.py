@@ -23,10 +23,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from openblip.checkpoint import VOCABULARY, save_checkpoint
 from openblip.config import ModelConfig
+from openblip.datasets.examples import Picture, fingerprint
 from openblip.errors import TrainingError
 from openblip.train import ranks
 from openblip.train.config import OptimiserConfig, RunConfig
-from openblip.train.examples import Picture, fingerprint
 from openblip.train.losses import Losses, Objective
 from openblip.train.optimiser import rate_at
 from openblip.train.progress import Meter, Progress, StopRequest, say

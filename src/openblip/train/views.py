@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from openblip.config import VisionConfig, mobilenet_v2_layers
+from openblip.datasets.examples import Picture
 from openblip.errors import DataError
 from openblip.image import preprocess
 from openblip.train.config import DataConfig
-from openblip.train.examples import Picture
 
 
 def augment(image: Image.Image, random: np.random.Generator, config: DataConfig, *, may_mirror: bool) -> Image.Image:

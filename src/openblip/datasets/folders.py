@@ -7,8 +7,8 @@ from pathlib import Path
 from openblip.bulk.shards import find_shards, read_shards
 from openblip.bulk.sidecars import sidecar_path
 from openblip.bulk.sources import find_images
+from openblip.datasets.collector import Collector
 from openblip.errors import DataError, InputError
-from openblip.train.sources.collector import Collector
 
 
 def read_folder(folder: Path, collector: Collector) -> None:

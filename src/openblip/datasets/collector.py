@@ -11,9 +11,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
+from openblip.datasets.columns import Columns
+from openblip.datasets.examples import Picture, Question
 from openblip.text import clean_caption
-from openblip.train.columns import Columns
-from openblip.train.examples import Picture, Question
 
 Wanted = Literal["captions", "questions"]
 

@@ -1,8 +1,8 @@
-"""Data to fine-tune on, in whatever form it comes -> plain records (`examples.Picture`); one file a form.
+"""Which form a source has, and all its pictures.
 
-`read_pictures` is the one door. What makes a source useless as a whole (no such file, no such column, no JSON) is a
-DataError at once that names the file and the line. What is wrong with single entries (a missing picture, an empty
-caption) is gathered, so that all of it can be told at once.
+What makes a source useless as a whole (no such file, no such column, no JSON) is a DataError at once that names the
+file and the line. What is wrong with single entries (a missing picture, an empty caption) is gathered, so that all of
+it can be told at once.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from openblip.datasets.collector import Collector, Wanted
+from openblip.datasets.columns import Columns
+from openblip.datasets.examples import Picture
 from openblip.errors import DataError
-from openblip.train.columns import Columns
-from openblip.train.examples import Picture
-from openblip.train.sources.collector import Collector, Wanted
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 """What says more about the pictures of a folder than files beside them, as Hugging Face's ImageFolder has it."""
@@ -57,7 +57,7 @@ def read_pictures(
         else:
             _read(source, path, collector)
     if documents:
-        from openblip.train.sources.coco import read_documents
+        from openblip.datasets.coco import read_documents
 
         read_documents(documents, collector)
     pictures = collector.pictures()
@@ -66,17 +66,25 @@ def read_pictures(
     return Found(pictures, collector.faults)
 
 
+def is_shards(source: str) -> bool:
+    """Whether `read_pictures` takes it for WebDataset shards: by its name, and in a folder by what it holds."""
+    path = Path(source)
+    if path.is_dir():
+        return any(path.glob("*.tar"))
+    return path.suffix.lower() not in TABLES | {".json"}
+
+
 def _read(source: str, path: Path, collector: Collector) -> None:
-    if path.is_dir() and not any(path.glob("*.tar")):
+    if path.is_dir() and not is_shards(source):
         table = next((path / name for name in METADATA if (path / name).is_file()), None)
         if table is None:
-            from openblip.train.sources.folders import read_folder
+            from openblip.datasets.folders import read_folder
 
             read_folder(path, collector)
             return
         path = table
     if path.suffix.lower() in TABLES:
-        from openblip.train.sources.tables import read_table
+        from openblip.datasets.tables import read_table
 
         if not path.is_file():
             raise DataError(f"there is no table {path}: check the path")
@@ -88,6 +96,6 @@ def _read(source: str, path: Path, collector: Collector) -> None:
         raise DataError(
             f"there is no {source}: give shards (.tar), a folder, a .csv, .tsv, .jsonl, .parquet or a COCO .json"
         )
-    from openblip.train.sources.folders import read_tars
+    from openblip.datasets.folders import read_tars
 
     read_tars(source, collector)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from openblip.datasets.collector import Collector
 from openblip.errors import DataError
 from openblip.image import SUFFIXES
-from openblip.train.sources.collector import Collector
 
 _NUMBER = re.compile(r"(\d+)$")
 

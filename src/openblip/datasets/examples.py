@@ -1,5 +1,5 @@
-"""What is learned from: a picture, where it lies, and what is said and asked about it. Knows no file formats but those
-of pictures."""
+"""What is learned from, or measured on: a picture, where it lies, and what is said and asked about it. Knows no file
+formats but those of pictures."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ class Question:
     answers: tuple[tuple[str, float], ...]
     people: int = 0
 
+    @property
+    def given(self) -> list[str] | dict[str, float]:
+        """The answers as metrics take them: one a person, or with their shares."""
+        if not self.people:
+            return dict(self.answers)
+        return [text for text, share in self.answers for _ in range(round(share * self.people))]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -64,6 +71,11 @@ class Picture:
     def name(self) -> str:
         """What messages call it."""
         return self.where or f"{self.shard}: the picture at byte {self.offset}"
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others: its key within a shard, or its file."""
+        return self.where.rpartition(": ")[2] if self.offset else str(self.shard)
 
     @property
     def short_name(self) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from openblip.datasets.collector import Collector
 from openblip.errors import DataError, MissingExtra
-from openblip.train.sources.collector import Collector
 
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
 """Of each row where it stands, in words, and its cells by column."""
