@@ -56,13 +56,10 @@ def verify(
     Prints a line for each, and what was found where it differs; the exit code is 1 if anything did. Run `openblip pull
     NAME` first. The tolerance of scores is that of float32: other precisions may miss it.
     """
-    from openblip.hub import find_model, find_set
     from openblip.pipeline import Blip
     from openblip.verify import REFERENCES, SPECIAL_TOKENS
     from openblip.verify import verify as checks
 
-    for member in set((find_set(name) or {}).values()):
-        find_model(member)  # what is missing is said before the picture is fetched
     picture = published_picture(image)
     settings: dict[str, Any] = {"special_tokens": SPECIAL_TOKENS, "precision": precision, "threads": threads}
     blip = Blip.load(name, engine=engine, **settings)
@@ -110,7 +107,8 @@ def models(as_json: bool) -> int:
     rows = [("name", "set", "does", "where", "on disk", "memory f32 / bf16 / int8")]
     for entry in entries:
         disk = "-" if entry.disk_bytes is None else f"{entry.disk_bytes / 1e6:,.0f} MB"
-        memory = " / ".join(f"{size / 1e9:.2g}" for size in entry.memory_bytes.values()) + " GB"
+        sizes = [size / 1e9 for size in entry.memory_bytes.values()]
+        memory = " / ".join(f"{size:.1f}" if size >= 0.1 else f"{size:.2f}" for size in sizes) + " GB"
         rows.append((entry.name, entry.set or "-", " ".join(entry.tasks), entry.where, disk, memory))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -21,7 +21,9 @@ def box_overlap(boxes: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
     left, right = _as_boxes(boxes), _as_boxes(others)
     upper = np.maximum(left[:, None, :2], right[None, :, :2])
     lower = np.minimum(left[:, None, :2] + left[:, None, 2:], right[None, :, :2] + right[None, :, 2:])
-    shared = np.clip(lower - upper, 0.0, None).prod(axis=2)
+    # Sums of corners round: a side that is shared is never longer than the box's own.
+    most = np.minimum(left[:, None, 2:], right[None, :, 2:])
+    shared = np.clip(lower - upper, 0.0, most).prod(axis=2)
     union = left[:, None, 2:].prod(axis=2) + right[None, :, 2:].prod(axis=2) - shared
     overlap: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return overlap
