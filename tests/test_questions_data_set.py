@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openblip.errors import DataError
+from openblip.evaluate import read_asked
 from openblip.text import Tokenizer
 from openblip.train.questions import (
     KINDS,
@@ -250,7 +251,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_writes_questions_and_prints_the_table(shards: Path, tmp_path: Path, mini: Path) -> None:
     done = run(
         "--train", shards / "train.tar", "--dev", shards / "dev.tar", "--daquar", shards / "daquar.tar",
-        "--out", tmp_path / "new" / "folder", "--vocabulary", mini / "vocab.txt",
+        "--out", tmp_path / "new" / "folder", "--vocabulary", mini / "vocab.txt", "--shards",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     lines = {
@@ -261,6 +262,8 @@ def test_the_command_writes_questions_and_prints_the_table(shards: Path, tmp_pat
     assert {row["key"].partition("-")[0] for row in lines["dev"]} == {"dev"}
     assert len(lines["daquar-train"]) + len(lines["daquar-dev"]) == 40
     assert lines["daquar-dev"]
+    asked = {each.key: len(each.questions) for each in read_asked([tmp_path / "new" / "folder" / "dev.tar"])}
+    assert asked == {row["key"]: len(row["qa"]) for row in lines["dev"]}
     entry = lines["train"][0]["qa"][0]
     assert set(entry) == {"kind", "question", "answers"}
     counts = Counter(each["kind"] for row in lines["dev"] for each in row["qa"])

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.capfilt.noise import corrupt
-from benchmarks.capfilt.stages import call, write_shard
+from benchmarks.capfilt.stages import call
 from benchmarks.capfilt.table import accepted_by_kind
-from openblip.bulk.shards import Sample, find_shards, read_shards
+from openblip.bulk.shards import Sample, find_shards, read_shards, write_shard
 
 SHARDS, SEED = 4, 2022
 DECISIONS: tuple[tuple[str, ...], ...] = (

@@ -3,12 +3,10 @@ training run that was cut off goes on, so that the whole may be run in pieces.""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 from benchmarks.capfilt.noise import corrupt, split_clean
 from benchmarks.capfilt.plan import ARMS, Experiment, Steps, equal_steps, pretrain_toml, tune_toml
-from openblip.bulk.shards import Sample, find_shards, read_shards
+from openblip.bulk.shards import Sample, find_shards, read_shards, write_shard
 from openblip.text import train_vocabulary
 
 OPENBLIP = [sys.executable, "-m", "openblip"]
@@ -109,19 +107,6 @@ def chosen_pictures(samples: Sequence[Sample], plan: Steps, seed: int) -> Iterab
     return ((sample, {"captions": list(sample.captions)}) for sample in samples if sample.key in kept)
 
 
-def write_shard(path: Path, rows: Iterable[tuple[Sample, dict[str, Any]]]) -> None:
-    """Pictures and what their json shall hold as a plain tar, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with tarfile.open(part, "w") as archive:
-        for sample, values in rows:
-            for name, content in ((f"{sample.key}.jpg", sample.image_bytes), (f"{sample.key}.json", _json(values))):
-                entry = tarfile.TarInfo(name)
-                entry.size = len(content)
-                archive.addfile(entry, io.BytesIO(content))
-    part.replace(path)
-
-
 def train(output: Path, toml: str) -> None:
     """Begin a run, or go on with it; a finished one is left as it is, without its cached features."""
     done = output / "done"
@@ -151,7 +136,3 @@ def write_whole(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
-
-
-def _json(values: dict[str, Any]) -> bytes:
-    return json.dumps(values).encode()

@@ -6,6 +6,7 @@ Reads tar files as streams, in order, without unpacking them to disk. Knows no m
 from __future__ import annotations
 
 import glob
+import io
 import json
 import re
 import tarfile
@@ -73,6 +74,21 @@ def read_shards(paths: Iterable[str | Path], *, captioned: bool = True) -> Itera
     for path in paths:
         for key, members in _groups(Path(path)):
             yield _sample(Path(path), key, members, captioned)
+
+
+def write_shard(path: Path, rows: Iterable[tuple[Sample, dict[str, Any]]]) -> None:
+    """Pictures and what their json shall hold as a plain tar, whole or not at all; the same rows give the same file.
+
+    Every picture is called KEY.jpg: readers go by what a file holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with tarfile.open(part, "w") as archive:
+        for sample, values in rows:
+            for name, content in (("jpg", sample.image_bytes), ("json", json.dumps(values).encode())):
+                entry = tarfile.TarInfo(f"{sample.key}.{name}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    part.replace(path)
 
 
 _Members = dict[str, tuple[bytes, int]]

@@ -8,8 +8,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from openblip.bulk.shards import find_shards, read_shards
+from openblip.bulk.shards import find_shards, read_shards, write_shard
 from openblip.errors import DataError, OpenBlipError
 from openblip.metrics.answers import AnswerPrior, answer_accuracy
 from openblip.train.questions import (
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dev", required=True, help="shards to evaluate on")
     parser.add_argument("--daquar", help="DAQUAR's shards; a tenth of their pictures goes to daquar-dev.jsonl")
     parser.add_argument("--out", required=True, type=Path, help="folder for train.jsonl and dev.jsonl")
+    parser.add_argument("--shards", action="store_true", help="also write train.tar and dev.tar, with the pictures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vocabulary", type=Path, help="a vocab.txt: count the words that it cannot spell")
     options = parser.parse_args(arguments)
@@ -42,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         for name, asked in sets.items():
             _write(options.out / f"{name}.jsonl", asked)
+        if options.shards:
+            for name, source in (("train", options.train), ("dev", options.dev)):
+                _write_pictures(options.out / f"{name}.tar", source, sets[name])
         sys.stdout.write(_table(sets["train"], sets["dev"], (*KINDS,)))
         if options.daquar:
             sys.stdout.write("\n" + _table(sets["daquar-train"], sets["daquar-dev"], ("daquar",)))
@@ -83,8 +88,23 @@ def _write(path: Path, asked: _Asked) -> None:
         for key, questions in asked.items():
             if not questions:
                 continue
-            qa = [{"kind": each.kind, "question": each.question, "answers": dict(each.answers)} for each in questions]
-            file.write(json.dumps({"key": key, "qa": qa}) + "\n")
+            file.write(json.dumps({"key": key, "qa": _plain(questions)}) + "\n")
+
+
+def _write_pictures(path: Path, source: str, asked: _Asked) -> None:
+    """Those that are asked about, as a shard that `openblip train vqa` and `openblip eval vqa` read."""
+    write_shard(
+        path,
+        (
+            (sample, {"captions": list(sample.captions), "qa": _plain(asked[sample.key])})
+            for sample in read_shards(find_shards(source))
+            if asked[sample.key]
+        ),
+    )
+
+
+def _plain(questions: list[Question]) -> list[dict[str, Any]]:
+    return [{"kind": each.kind, "question": each.question, "answers": dict(each.answers)} for each in questions]
 
 
 def _table(train: _Asked, dev: _Asked, kinds: tuple[str, ...]) -> str:
