@@ -307,13 +307,6 @@ def test_a_page_that_needs_nothing_else(tmp_path: Path, model: str) -> None:
     assert "<svg" in page
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written(tmp_path: Path, web: Path, model: str) -> None:
-    (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(InputError, match="cannot be written: Permission denied"):
-        quiet(capfilt(web, tmp_path / "locked" / "out", model))
-
-
 def test_out_below_a_file_cannot_be_written(tmp_path: Path, web: Path, model: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written: Not a directory"):

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -70,8 +71,6 @@ def write_records(folder: Path) -> str:
 
 
 def write_parquet(folder: Path) -> str:
-    pyarrow = pytest.importorskip("pyarrow")
-    pytest.importorskip("pyarrow.parquet")
     table = folder / "table.parquet"
     rows = [(name, caption) for name, captions in CAPTIONS.items() for caption in captions]
     columns = {"path": [name for name, _ in rows], "text": [caption for _, caption in rows]}
@@ -211,8 +210,6 @@ def test_paths_may_start_from_another_folder_and_columns_have_any_name(folder: P
     ],
 )
 def test_what_cannot_be_read_is_told_with_file_and_line(folder: Path, name: str, content: bytes, message: str) -> None:
-    if name == "t.parquet":
-        pytest.importorskip("pyarrow")
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
         read_pictures([str(folder / name)], "captions")

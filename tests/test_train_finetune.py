@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from finetuning import asked_folder, captioned_folder, finetuner, settings, tiny_checkpoint
 from openblip import Blip
@@ -253,9 +254,6 @@ def test_kept_tasks_are_in_the_result_unharmed(tmp_path: Path) -> None:
 
 
 def test_tensorboard_gets_losses_scores_and_samples(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     data, dev = captioned_folder(tmp_path / "data"), captioned_folder(tmp_path / "dev", seed=1)
     config = settings(
         "caption", data, tiny_checkpoint(tmp_path), tmp_path / "run", dev=(str(dev),), tensorboard=True, samples=2,

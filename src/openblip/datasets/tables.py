@@ -22,14 +22,25 @@ def read_table(table: Path, collector: Collector) -> None:
 
     Raises DataError on what cannot be read, or a row without the columns that are needed.
     """
-    readers = {".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
-    for where, row in readers.get(table.suffix.lower(), _json_lines)(table):
+    for where, row in read_rows(table):
         image = row[collector.columns.find(list(row), "image", where)]
         if not isinstance(image, str) or not image.strip():
             kind = " (pictures within the table are not read)" if isinstance(image, (dict, bytes)) else ""
             collector.faults.append(f"{where}: {str(image)[:40]!r} is no path of a picture{kind}")
             continue
         collector.add_file(image.strip(), table.parent, where, row)
+
+
+def read_rows(table: Path, example: str = '{"image": "dog.jpg", "caption": "a dog"}') -> Rows:
+    """The rows of a .csv or .tsv with a header, of a .parquet, and of any other file as JSON lines.
+
+    example: a line of JSON as it should be, for the message about one that is not. Raises DataError that names file and
+    line, also while reading.
+    """
+    suffix = table.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _csv(table)
+    return _parquet(table) if suffix == ".parquet" else _json_lines(table, example)
 
 
 def _csv(table: Path) -> Rows:
@@ -43,11 +54,13 @@ def _csv(table: Path) -> Rows:
                     columns = len(reader.fieldnames or ())
                     raise DataError(f"{where} has not the {columns} cells of the first line: quote cells with commas")
                 yield where, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise DataError(f"cannot read the table {table}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read the table {table}: {error}: save it as UTF-8") from error
 
 
-def _json_lines(table: Path) -> Rows:
+def _json_lines(table: Path, example: str) -> Rows:
     try:
         with table.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
@@ -59,9 +72,11 @@ def _json_lines(table: Path) -> Rows:
                 except (ValueError, RecursionError) as error:
                     raise DataError(f"{where} is not JSON: {error}") from error
                 if not isinstance(row, dict):
-                    raise DataError(f'{where} is no JSON object: write {{"image": "dog.jpg", "caption": "a dog"}}')
+                    raise DataError(f"{where} is no JSON object: write {example}")
                 yield where, row
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"cannot read the table {table}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"cannot read the table {table}: {error}: save it as UTF-8") from error
 
 

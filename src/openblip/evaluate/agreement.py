@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openblip.datasets.tables import read_rows
 from openblip.errors import DataError
 from openblip.evaluate.progress import Progress, at_hand, tell
 from openblip.metrics.agreement import Agreement, kendall_tau
@@ -65,25 +63,18 @@ class AgreementEvaluation:
 
 
 def read_ratings(path: Path) -> list[RatedPair]:
-    """Rows with the columns image, text and rating: a .csv or .tsv with a header, or JSON lines. A relative path of a
-    picture counts from the file's folder. Raises DataError that names the line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read ratings from {path}: {error}") from error
-    rows = (
-        _table(text, "\t" if path.suffix == ".tsv" else ",") if path.suffix in (".csv", ".tsv") else _json_lines(text)
-    )
+    """Rows with the columns image, text and rating, of any table that `read_rows` reads. A relative path of a picture
+    counts from the file's folder. Raises DataError that names the line."""
     pairs = []
-    for number, row in rows:
+    for where, row in read_rows(path, '{"image": "dog.jpg", "text": "a dog", "rating": 4}'):
         try:
             pair = RatedPair(path.parent / row["image"], str(row["text"]), float(row["rating"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{path}, line {number} is not a rated pair: give {', '.join(COLUMNS)}, the rating as a number"
+                f"{where} is not a rated pair: give {', '.join(COLUMNS)}, the rating as a number"
             ) from error
         if not isfinite(pair.rating):
-            raise DataError(f"{path}, line {number}: the rating {pair.rating} is no number: drop the row")
+            raise DataError(f"{where}: the rating {pair.rating} is no number: drop the row")
         pairs.append(pair)
     return at_hand(pairs, "rated pairs")
 
@@ -127,20 +118,3 @@ def _matches(blip: Blip, pairs: Sequence[RatedPair], progress: Progress | None) 
         first += len(loaded)
         tell(progress, "pairs", len(found), len(pairs))
     return [found[place] for place in range(len(pairs))]
-
-
-def _table(text: str, separator: str) -> list[tuple[int, Any]]:
-    """Rows of a table with a header, and the lines that they end on."""
-    reader = csv.DictReader(io.StringIO(text), delimiter=separator)
-    return [(reader.line_num, row) for row in reader]
-
-
-def _json_lines(text: str) -> list[tuple[int, Any]]:
-    rows: list[tuple[int, Any]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append((number, json.loads(line)))
-            except (ValueError, RecursionError):
-                rows.append((number, None))
-    return rows

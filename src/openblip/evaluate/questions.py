@@ -6,7 +6,6 @@ Knows files and their faults. Does not know models, nor how an answer is scored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import Any
 
 from openblip.bulk.shards import Sample
 from openblip.datasets.columns import Columns
+from openblip.datasets.tables import read_rows
 from openblip.errors import DataError
 from openblip.evaluate.samples import are_shards, shard_samples, usable_pictures
 from openblip.metrics.answers import Answers
@@ -94,20 +94,9 @@ def read_questions(path: Path) -> dict[str, tuple[Question, ...]]:
 
     Raises DataError that names the line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read questions from {path}: {error}") from error
     found: dict[str, tuple[Question, ...]] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where} is not JSON: {error}") from error
-        key = row.get("key") if isinstance(row, dict) else None
+    for where, row in read_rows(path, '{"key": "dog", "qa": [{"question": "...", "answer": "..."}]}'):
+        key = row.get("key")
         if not isinstance(key, str) or key in found:
             raise DataError(f'{where} must have a "key" of its own, the name of a picture in the shards, not {key!r}')
         found[key] = parse_questions(row.get("qa"), where)
