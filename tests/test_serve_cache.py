@@ -84,7 +84,8 @@ def with_cache(
 
 async def stored(cache: ResultCache) -> None:
     """Wait until nothing is being stored any more."""
-    await asyncio.gather(*cache._tasks)
+    if cache._tasks:
+        await asyncio.wait(cache._tasks)
 
 
 async def load(cache: ResultCache, seconds: float, clients: int = 8, keys: int = 50) -> list[float]:
@@ -250,6 +251,29 @@ def test_waiters_that_go_away(settings: CacheSettings) -> None:
     with_cache(settings, body)
     assert (work.begun, work.cancelled) == (1, 0)
     assert (abandoned.begun, abandoned.cancelled) == (1, 1)
+
+
+def test_a_computation_that_does_not_heed_its_cancelling(settings: CacheSettings) -> None:
+    async def stubborn() -> bytes:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(5.0)
+        return b"late"
+
+    async def unwilling() -> bytes:
+        raise asyncio.CancelledError
+
+    async def body(cache: ResultCache) -> None:
+        waiter = asyncio.create_task(cache.get_or_compute("a", stubborn))
+        await asyncio.sleep(0.05)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        await stored(cache)
+        assert await cache.get_or_compute("a", Work()) == (b"late", True)
+        with pytest.raises(asyncio.CancelledError):
+            await cache.get_or_compute("b", unwilling)
+        assert await cache.get_or_compute("b", Work()) == (Work().value, False)
+
+    with_cache(settings, body)
 
 
 def test_no_cache_still_computes_once() -> None:

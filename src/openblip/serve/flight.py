@@ -31,12 +31,14 @@ class Flight:
                 self.cancel()
 
     def succeed(self, value: bytes, *, cached: bool) -> None:
-        """Hand the value to all who wait."""
-        self._outcome.set_result((value, cached))
+        """Hand the value to all who wait, if any still do."""
+        if not self._outcome.done():
+            self._outcome.set_result((value, cached))
 
     def fail(self, error: Exception) -> None:
-        """Hand the exception to all who wait."""
-        self._outcome.set_exception(error)
+        """Hand the exception to all who wait, if any still do."""
+        if not self._outcome.done():
+            self._outcome.set_exception(error)
 
     def cancel(self) -> None:
         """Stop it, unless it has its value already."""
