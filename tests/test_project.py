@@ -23,7 +23,12 @@ PAGES = sorted(
     for page in (*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md"), *CHECKOUT.glob("models/**/*.md"))
     if ".venv" not in page.parts
 )
-IMPORT_NAMES = {"huggingface-hub": "huggingface_hub", "pillow": "PIL", "pyyaml": "yaml"}
+IMPORT_NAMES = {
+    "diskcache-community": "diskcache_community",
+    "huggingface-hub": "huggingface_hub",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+}
 
 
 def _committed_files() -> list[Path]:
