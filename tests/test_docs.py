@@ -1,16 +1,31 @@
-"""docs/cli.md is the help of every command. Regenerate it with: python tests/test_docs.py"""
+"""Generated pages: docs/cli.md, the help of every command; docs/settings.md, what the service reads from the
+environment; docs/openapi.json, its document. Regenerate them with: python tests/test_docs.py"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import pytest
 from click.testing import CliRunner
 
 from openblip.cli import commands
+from openblip.serve.app import create_app
+from openblip.serve.settings import ServeSettings, settings_table
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+SETTINGS_HEAD = """# Settings of the service
+
+<!-- Generated from openblip.serve.settings: do not edit. Regenerate with: python tests/test_docs.py -->
+
+`openblip serve` reads these variables once, when it starts, and its options overrule them; with `--help-settings` it
+prints them. What the service does with them: [serving.md](serving.md).
+
+| variable | default | meaning |
+|---|---|---|
+"""
 HEAD = """# The command line
 
 <!-- Generated from --help: do not edit. Regenerate with: python tests/test_docs.py -->
@@ -28,7 +43,7 @@ def all_commands(command: click.Command, names: tuple[str, ...]) -> Iterator[tup
             yield from all_commands(inner, (*names, name))
 
 
-def page() -> str:
+def command_line() -> str:
     parts = [HEAD]
     for names in all_commands(commands, ("openblip",)):
         result = CliRunner().invoke(commands, [*names[1:], "--help"], prog_name="openblip", terminal_width=100)
@@ -37,8 +52,25 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def test_the_command_line_page_is_the_help() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "docs/cli.md is out of date: run python tests/test_docs.py"
+def settings() -> str:
+    rows = (
+        f"| `{name}` | {f'`{default}`' if default else ''} | {about} |\n" for name, default, about in settings_table()
+    )
+    return SETTINGS_HEAD + "".join(rows)
+
+
+def document() -> str:
+    app = create_app(ServeSettings.model_construct(), lambda name: pytest.fail("no model is needed"))
+    return json.dumps(app.openapi(), indent=1) + "\n"
+
+
+GENERATED: dict[str, Callable[[], str]] = {"cli.md": command_line, "settings.md": settings, "openapi.json": document}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_page_is_up_to_date(name: str) -> None:
+    page = DOCS / name
+    assert page.read_text(encoding="utf-8") == GENERATED[name](), "out of date: run python tests/test_docs.py"
 
 
 def test_every_option_says_what_it_does() -> None:
@@ -54,4 +86,5 @@ def test_every_option_says_what_it_does() -> None:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for name, make in GENERATED.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")

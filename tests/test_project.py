@@ -27,6 +27,8 @@ IMPORT_NAMES = {
     "diskcache-community": "diskcache_community",
     "huggingface-hub": "huggingface_hub",
     "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
+    "pydantic-settings": "pydantic_settings",
     "pyyaml": "yaml",
 }
 
@@ -153,7 +155,7 @@ def test_documented_commands_exist() -> None:
 
 def test_every_setting_is_documented() -> None:
     sources = "\n".join(file.read_text(encoding="utf-8") for file in (CHECKOUT / "src").rglob("*.py"))
-    page = (CHECKOUT / "docs" / "install.md").read_text(encoding="utf-8")
+    page = "".join((CHECKOUT / "docs" / name).read_text(encoding="utf-8") for name in ("install.md", "settings.md"))
     read = set(re.findall(r"\bOPENBLIP_[A-Z_]+\b", sources))
     assert "OPENBLIP_MODEL" in read
     assert {name for name in read if f"`{name}`" not in page} == set()

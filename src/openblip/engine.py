@@ -6,6 +6,7 @@ independent: each reads the image states of its own picture and may be at its ow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -22,8 +23,17 @@ class ImageStates(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that they hold."""
+        ...
+
     def take(self, indices: Ints) -> ImageStates:
         """The states of the chosen pictures, in that order."""
+        ...
+
+    def join(self, others: Sequence[ImageStates]) -> ImageStates:
+        """These and then the others', of the same engine, as one batch."""
         ...
 
 
@@ -84,6 +94,11 @@ class Engine(Protocol):
     """A loaded model on some hardware."""
 
     config: ModelConfig
+
+    @property
+    def precision(self) -> str:
+        """Of what it computes, as it was asked for or chosen."""
+        ...
 
     def encode_images(self, pixels: Floats) -> ImageStates:
         """pixels: [batch, 3, size, size], normalised. Runs the image encoder once, whatever is asked afterwards."""

@@ -37,11 +37,13 @@ class LoadOptions:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Part:
-    """One loaded checkpoint. name: what results call it."""
+    """One loaded checkpoint. name: what results call it; revision: of its weights, empty where they came from no
+    file."""
 
     name: str
     engine: Engine
     tokenizer: Tokenizer
+    revision: str = ""
 
     @property
     def config(self) -> ModelConfig:
@@ -161,7 +163,7 @@ def _load_part(name_or_folder: str | os.PathLike[str] | None, options: LoadOptio
         cache_dir=cache_dir,
         revision=checkpoint.revision if cache_dir else None,
     )
-    return Part(model.name, loaded, tokenizer)
+    return Part(model.name, loaded, tokenizer, checkpoint.revision)
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, vocabulary: Path) -> None:

@@ -102,6 +102,11 @@ class Blip:
         )
 
     @property
+    def parts(self) -> Parts:
+        """The checkpoints by task, for work that lies below this class."""
+        return self._parts
+
+    @property
     def tasks(self) -> tuple[Task, ...]:
         """What the model can do."""
         return self._parts.tasks

@@ -1,1 +1,1 @@
-"""The HTTP service; importing it loads nothing."""
+"""The HTTP service: every task over one door, concurrent work batched, repeated work answered from a cache."""

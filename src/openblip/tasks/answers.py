@@ -46,15 +46,20 @@ class Answerer:
             read = part.engine.encode_questions(states, picture, grounded.tokens, grounded.lengths)
         with encoded.clock.measure("search_s"):
             if self._given is None or self._candidates is None:
-                pixels = encoded.pixels(part)
-                about = zip(picture, questions, strict=True)
-                best = self._written(read, [digest(pixels[index], question) for index, question in about])
+                best = self._written(read, self._seeds(encoded, picture, questions))
             else:
                 ranked = rank(part.engine, read, self._candidates, RANKED)
                 best = [[(self._given[each.index], each.log_probability) for each in row[:_SHOWN]] for row in ranked]
         return [_answer(question, row, part.name) for question, row in zip(questions, best, strict=True)]
 
-    def _written(self, read: QuestionStates, seeds: list[int]) -> list[list[tuple[str, float]]]:
+    def _seeds(self, encoded: Encoded, picture: Ints, questions: Sequence[str]) -> list[int] | None:
+        """Each follows from the picture and the question, not from their place."""
+        if not self._options.sample:
+            return None
+        pixels = encoded.pixels(self._part)
+        return [digest(pixels[index], question) for index, question in zip(picture, questions, strict=True)]
+
+    def _written(self, read: QuestionStates, seeds: list[int] | None) -> list[list[tuple[str, float]]]:
         """For each question the answers that the model writes and their log-probabilities, best first: of the beams, or
         of the draws."""
         part, options = self._part, self._options

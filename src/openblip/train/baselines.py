@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -261,9 +261,20 @@ class _Looked:
         """Those of the chosen pictures, in that order."""
         return _Looked(self.vectors[torch.as_tensor(indices)])
 
+    @property
+    def nbytes(self) -> int:
+        """Of the vectors."""
+        return self.vectors.nbytes
+
+    def join(self, others: Sequence[ImageStates]) -> _Looked:
+        """These and then the others'."""
+        return _Looked(torch.cat([self.vectors, *(each.vectors for each in others if isinstance(each, _Looked))]))
+
 
 class ShowAndTellEngine:
     """Show and Tell behind the Engine protocol, so that the same search writes its captions. It has no text encoder."""
+
+    precision = "f32"
 
     def __init__(self, model: ShowAndTell) -> None:
         self.model, self.config = model.eval(), model.config

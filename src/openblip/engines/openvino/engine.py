@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,6 +67,22 @@ class OpenVinoImageStates:
             return self
         embedding = None if self.embedding is None else self.embedding[indices]
         return OpenVinoImageStates(self.states[indices], tuple(array[indices] for array in self.keys_values), embedding)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all arrays."""
+        embedding = 0 if self.embedding is None else self.embedding.nbytes
+        return self.states.nbytes + sum(array.nbytes for array in self.keys_values) + embedding
+
+    def join(self, others: Sequence[ImageStates]) -> OpenVinoImageStates:
+        """These and then the others'."""
+        every = [self, *map(_own, others)]
+        embeddings = [each.embedding for each in every if each.embedding is not None]
+        return OpenVinoImageStates(
+            np.concatenate([each.states for each in every]),
+            tuple(np.concatenate(arrays) for arrays in zip(*(each.keys_values for each in every), strict=True)),
+            np.concatenate(embeddings) if embeddings else None,
+        )
 
 
 @dataclass(frozen=True)

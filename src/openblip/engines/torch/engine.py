@@ -6,7 +6,7 @@ Knows tensors and devices. Does not know beams' scores, texts, files or training
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -54,6 +54,23 @@ class TorchImageStates:
         chosen = torch.as_tensor(indices, device=self.states.device)
         embedding = None if self.embedding is None else self.embedding[chosen]
         return TorchImageStates(self.states[chosen], take_images(self.keys_values, chosen), embedding)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all tensors."""
+        embedding = 0 if self.embedding is None else self.embedding.nbytes
+        return self.states.nbytes + sum(key.nbytes + value.nbytes for key, value in self.keys_values) + embedding
+
+    def join(self, others: Sequence[ImageStates]) -> TorchImageStates:
+        """These and then the others'."""
+        every = [self, *map(_own, others)]
+        layers = zip(*(each.keys_values for each in every), strict=True)
+        embeddings = [each.embedding for each in every if each.embedding is not None]
+        return TorchImageStates(
+            torch.cat([each.states for each in every]),
+            [(torch.cat([key for key, _ in layer]), torch.cat([value for _, value in layer])) for layer in layers],
+            torch.cat(embeddings) if embeddings else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,200 @@
+"""The FastAPI application: routes, errors and what the machine's keepers ask. Knows HTTP; what is done is the
+service's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import Response as HTTPResponse
+
+from openblip.errors import OpenBlipError
+from openblip.serve import problems
+from openblip.serve.batcher import Closed, Refused
+from openblip.serve.events import CaptionEvents
+from openblip.serve.metrics import MEDIA_TYPE
+from openblip.serve.observe import Observed
+from openblip.serve.problems import Problem, ProblemError
+from openblip.serve.schemas import (
+    AnalyzeRequest,
+    AnswerRequest,
+    CaptionRequest,
+    EmbedRequest,
+    MatchRequest,
+    PictureRequest,
+    Response,
+)
+from openblip.serve.service import Load, Service
+from openblip.serve.settings import ServeSettings
+
+REQUESTS: dict[str, type[PictureRequest]] = {
+    "caption": CaptionRequest, "answer": AnswerRequest, "match": MatchRequest, "embed": EmbedRequest,
+    "analyze": AnalyzeRequest,
+}  # fmt: skip
+_ABOUT = {
+    "caption": "Captions of pictures.",
+    "answer": "Answers to questions about pictures.",
+    "match": "How well texts describe pictures: ITM probability and ITC cosine.",
+    "embed": "Unit vectors of pictures.",
+    "analyze": "Any mix of tasks about pictures, each of which is encoded once.",
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": about, "content": {problems.MEDIA_TYPE: {}}}
+    for status, about in (
+        (400, "The body cannot be read."), (413, "The body is too large."), (415, "Neither JSON nor a form."),
+        (422, "A value or a picture cannot be used."), (429, "Too much work is waiting; see Retry-After."),
+        (503, "Not ready, or shutting down."), (504, "It took too long."),
+    )
+}  # fmt: skip
+
+
+def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseException], None] | None = None) -> FastAPI:
+    """The application; its state has the `service`. load: a model by its name. failed: told why it cannot start."""
+    service = Service(settings, load)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(service.start())
+        if failed is not None:
+            starting.add_done_callback(lambda task: _tell(task, failed))
+        try:
+            yield
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await service.stop()
+
+    app = FastAPI(
+        title="openblip",
+        description="Captions, answers, matches and embeddings of pictures.",
+        version="1",
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    _add_tasks(app, service)
+    _add_operation(app, service)
+    _add_problems(app)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    app.add_middleware(Observed, metrics=service.metrics)
+    return app
+
+
+def _tell(starting: asyncio.Task[None], failed: Callable[[BaseException], None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        failed(error)
+
+
+def _add_tasks(app: FastAPI, service: Service) -> None:
+    for task, schema in REQUESTS.items():
+        app.add_api_route(
+            f"/v1/{task}",
+            _route(service, schema),
+            methods=["POST"],
+            summary=_ABOUT[task],
+            operation_id=task,
+            response_model=Response,
+            responses=_PROBLEMS,
+            openapi_extra={"requestBody": _body_schema(schema)},
+        )
+
+
+def _route(service: Service, schema: type[PictureRequest]) -> Callable[[Request], Awaitable[HTTPResponse]]:
+    async def call(request: Request) -> HTTPResponse:
+        found = await service.answer(request, schema)
+        if isinstance(found, bytes):
+            return HTTPResponse(found, media_type="application/json")
+        return CaptionEvents(*found)
+
+    return call
+
+
+def _body_schema(schema: type[PictureRequest]) -> dict[str, Any]:
+    """As OpenAPI documents a body that is read by hand: JSON, and a form with files."""
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _reference(schema.__name__)},
+            "multipart/form-data": {"schema": _reference(f"{schema.__name__}Form")},
+        },
+    }
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the bodies that FastAPI does not read itself."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        template = "#/components/schemas/{model}"
+        _, described = models_json_schema([(each, "validation") for each in REQUESTS.values()], ref_template=template)
+        known = document["components"]["schemas"]
+        for name, schema in described["$defs"].items():
+            known.setdefault(name, schema)
+        for each in REQUESTS.values():
+            known[f"{each.__name__}Form"] = _form_schema(known[each.__name__])
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _form_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    options = {"type": "string", "contentMediaType": "application/json", "description": "The options as JSON."}
+    fields = {name: options if name == "options" else value for name, value in schema["properties"].items()}
+    fields["images"] = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+    return {**schema, "properties": fields}
+
+
+def _add_operation(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", response_class=PlainTextResponse, summary="Whether the process answers.")
+    async def healthz() -> str:
+        return "ok"
+
+    @app.get(
+        "/readyz",
+        response_class=PlainTextResponse,
+        summary="Whether the model is loaded and warm, and work is taken.",
+        responses={503: {"description": "Not ready, or shutting down."}},
+    )
+    async def readyz() -> HTTPResponse:
+        if service.ready:
+            return PlainTextResponse("ready")
+        return PlainTextResponse("draining" if service.draining else "loading", 503)
+
+    @app.get("/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus.")
+    async def metrics() -> HTTPResponse:
+        service.metrics.waiting.set(service.waiting)
+        service.metrics.in_hand.set(service.in_hand)
+        return HTTPResponse(service.metrics.text(), media_type=MEDIA_TYPE)
+
+
+def _add_problems(app: FastAPI) -> None:
+    @app.exception_handler(ProblemError)
+    async def problem(request: Request, error: ProblemError) -> JSONResponse:
+        return problems.response(error.problem, error.headers)
+
+    @app.exception_handler(OpenBlipError)
+    async def ours(request: Request, error: OpenBlipError) -> JSONResponse:
+        return problems.response(problems.problem_of(error))
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> JSONResponse:
+        found = problems.busy(error.retry_after_s)
+        return problems.response(found.problem, found.headers)
+
+    @app.exception_handler(Closed)
+    async def closed(request: Request, error: Closed) -> JSONResponse:
+        found = problems.draining()
+        return problems.response(found.problem, found.headers)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        found = ProblemError(error.status_code, "http", str(error.detail))
+        return problems.response(found.problem, dict(error.headers or {}))

@@ -1,0 +1,220 @@
+"""What clients send and get. The options of a search are those of Python and the command line, checked by the same
+dataclass. Knows pydantic, no model."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from openblip.errors import InputError
+from openblip.serve.problems import Problem
+from openblip.tasks.inquiries import Inquiry
+from openblip.types import GenerateOptions
+
+_DATA_URL = "data:"
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value
+    if text[: len(_DATA_URL)].lower() == _DATA_URL:
+        head, comma, text = text.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise ValueError("a data URL must be data:image/...;base64,...")
+    elif text[:8].lower().startswith(("http://", "https://")):
+        raise ValueError("addresses are not fetched: send the picture itself, as base64 or a data URL")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"a picture must be base64, plain or in a data URL ({error})") from error
+
+
+Picture = Annotated[bytes, BeforeValidator(_decoded), Field(json_schema_extra={"format": "base64"})]
+"""The bytes of a file, in JSON as base64 or a data URL."""
+
+
+class PictureRequest(BaseModel):
+    """What every request has."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={})
+
+    images: list[Picture] = Field(min_length=1, description="Pictures as base64 or data URLs.")
+    model: str = Field("", description="One of the models that are served; the first where it is left out.")
+
+    def inquiry(self) -> Inquiry:
+        """What is asked of each picture."""
+        raise NotImplementedError
+
+
+class _Options(BaseModel):
+    """Fields of GenerateOptions that are given; the others are the defaults of the task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    num_beams: int | None = None
+    max_length: int | None = None
+    min_length: int | None = None
+    length_penalty: float | None = None
+    repetition_penalty: float | None = None
+    sample: bool | None = None
+    top_p: float | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    num_return: int | None = None
+    num_beam_groups: int | None = None
+    diversity_penalty: float | None = None
+    early_stopping: bool | None = None
+
+    def over(self, defaults: GenerateOptions) -> GenerateOptions:
+        """The options. Raises OptionError on a value outside its range."""
+        return replace(defaults, **self.model_dump(exclude_none=True))
+
+
+class CaptionRequest(PictureRequest):
+    """Captions of pictures."""
+
+    prompt: str = Field("", description="What the captions start with.")
+    options: _Options = _Options()
+    stream: bool = Field(False, description="Send the caption of one picture as it grows, as server-sent events.")
+
+    def inquiry(self) -> Inquiry:
+        """A caption."""
+        return Inquiry(caption=self.generate_options(), prompt=self.prompt)
+
+    def generate_options(self) -> GenerateOptions:
+        """Greedy where it is streamed and nothing else is said. Raises OptionError."""
+        return self.options.over(GenerateOptions(num_beams=1) if self.stream else GenerateOptions())
+
+
+class AnswerRequest(PictureRequest):
+    """Answers to questions about pictures."""
+
+    questions: list[str] = Field(min_length=1, description="Each is asked of each picture.")
+    answers: list[str] | None = Field(None, min_length=1, description="The only answers allowed, where they are given.")
+    options: _Options = _Options()
+
+    def inquiry(self) -> Inquiry:
+        """The questions."""
+        answers = None if self.answers is None else tuple(self.answers)
+        return Inquiry(
+            questions=tuple(self.questions), answering=self.options.over(GenerateOptions.for_answers()), answers=answers
+        )
+
+
+class MatchRequest(PictureRequest):
+    """How well texts describe pictures."""
+
+    texts: list[str] = Field(min_length=1, description="Each is held against each picture.")
+
+    def inquiry(self) -> Inquiry:
+        """The texts."""
+        return Inquiry(texts=tuple(self.texts))
+
+
+class EmbedRequest(PictureRequest):
+    """Embeddings of pictures."""
+
+    def inquiry(self) -> Inquiry:
+        """The vector."""
+        return Inquiry(embed=True)
+
+
+class AnalyzeRequest(PictureRequest):
+    """Any mix of tasks about pictures, each of which is encoded once."""
+
+    caption: bool = False
+    prompt: str = ""
+    options: _Options = Field(_Options(), description="Of the caption.")
+    questions: list[str] = []
+    answers: list[str] | None = Field(None, min_length=1)
+    texts: list[str] = []
+    embed: bool = False
+
+    def inquiry(self) -> Inquiry:
+        """All of it. Raises InputError where something is given for a task that is not asked."""
+        if not self.caption and (self.prompt or self.options != _Options()):
+            raise InputError("prompt and options are for captions: give caption=true too")
+        if self.answers is not None and not self.questions:
+            raise InputError("answers go with questions: give questions too")
+        return Inquiry(
+            caption=self.options.over(GenerateOptions()) if self.caption else None,
+            prompt=self.prompt,
+            questions=tuple(self.questions),
+            answers=None if self.answers is None else tuple(self.answers),
+            texts=tuple(self.texts),
+            embed=self.embed,
+        )
+
+
+class CaptionResult(BaseModel):
+    """One generated text."""
+
+    text: str
+    log_probability: float
+    probability: float
+    tokens: list[str]
+    token_probabilities: list[float]
+    model: str
+
+
+class AnswerResult(BaseModel):
+    """The answer to one question."""
+
+    question: str
+    text: str
+    log_probability: float
+    probability: float
+    others: list[tuple[str, float]]
+    model: str
+
+
+class MatchResult(BaseModel):
+    """How well one text describes the picture: ITM probability and ITC cosine."""
+
+    text: str
+    probability: float
+    similarity: float
+    model: str
+
+
+class EmbeddingResult(BaseModel):
+    """A unit vector."""
+
+    vector: list[float]
+    model: str
+
+
+class TimingResult(BaseModel):
+    """Seconds: waiting and reading of the picture, encoding and search of the whole batch. All 0 where the answer was
+    there already."""
+
+    queue_s: float = 0.0
+    decode_s: float = 0.0
+    preprocess_s: float = 0.0
+    encode_s: float = 0.0
+    search_s: float = 0.0
+
+
+class PictureResult(BaseModel):
+    """All that was asked about one picture, or why it could not be used."""
+
+    captions: list[CaptionResult] = []
+    answers: list[AnswerResult] = []
+    matches: list[MatchResult] = []
+    embedding: EmbeddingResult | None = None
+    cached: bool = False
+    timing: TimingResult = TimingResult()
+    error: Problem | None = None
+
+
+class Response(BaseModel):
+    """One result a picture, in order. model: its name and revision."""
+
+    model: str
+    revision: str
+    results: list[PictureResult]

@@ -1,0 +1,272 @@
+"""Bytes of pictures and what is asked of them -> analyses as JSON, from the cache where they are there. Knows a `Blip`,
+threads and hashes; does not know HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TypeVar
+
+from PIL import Image
+
+from openblip.config import VisionConfig
+from openblip.engine import Floats, ImageStates
+from openblip.image import ImageLimits, load_image, preprocess
+from openblip.parts import Part
+from openblip.pictures import Clock, Loaded
+from openblip.pipeline import Blip
+from openblip.serve.batcher import Batcher, Done
+from openblip.serve.cache import ResultCache
+from openblip.serve.encodings import Encodings
+from openblip.tasks.captions import Captioner
+from openblip.tasks.encoded import Encoded
+from openblip.tasks.inquiries import Inquiry, analyses, check, needs_pixels, parts_for
+from openblip.tasks.stream import CaptionStream
+from openblip.types import Analysis, Caption, CaptionPiece, GenerateOptions, Timing
+
+PREPROCESSING = 1
+"""Raised with every change of what pixels a file gives, so that older results are not taken for new ones."""
+
+T = TypeVar("T")
+_SMALL_BYTES = 2**20
+_ALIASES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A picture as pixels for every input of the model. digest: of its upright pixels, whatever stands around them in
+    the file."""
+
+    digest: str
+    pixels: dict[VisionConfig, Floats]
+    decode_s: float
+    preprocess_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One picture on its way to the engine. read: its pixels, where they are needed; known: what parts made of it."""
+
+    digest: str
+    inquiry: Inquiry
+    read: Read | None
+    known: dict[Part, ImageStates]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found about one picture. analysis: as JSON; timing: of the picture and its batch, all 0 where it was
+    there already or another request computed it; queue_s: how long it waited."""
+
+    analysis: bytes
+    cached: bool
+    timing: Timing
+    queue_s: float
+
+
+class Worker:
+    """One model: decodes in a few threads, computes in one. count: told what the kept encodings did; seen: as in
+    `Batcher`."""
+
+    def __init__(
+        self,
+        blip: Blip,
+        cache: ResultCache,
+        limits: ImageLimits,
+        *,
+        engine_thread: ThreadPoolExecutor,
+        max_queue: int,
+        max_batch: int,
+        encodings_bytes: int,
+        count: Callable[[str], None] = lambda event: None,
+        seen: Callable[[int, float], None] = lambda size, seconds: None,
+    ) -> None:
+        self.blip, self._cache, self._limits, self._count = blip, cache, limits, count
+        self._readers = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="openblip-image")
+        self._encodings = Encodings(encodings_bytes)
+        self._aliases: OrderedDict[str, str] = OrderedDict()
+        self.batcher = Batcher[Work, tuple[Analysis, Timing]](
+            self._compute, thread=engine_thread, max_queue=max_queue, max_batch=max_batch, seen=seen
+        )
+        self._inputs: tuple[VisionConfig, ...] = ()
+        self.revision = ""
+
+    async def warm(self) -> None:
+        """Load what a set loads at first use, and compute everything once, so that the first client does not wait."""
+        parts = [await self.batcher.run(partial(self.blip.part, task)) for task in self.blip.tasks]
+        self._inputs = tuple(dict.fromkeys(part.config.vision for part in parts))
+        self.revision = _revision(parts)
+        read = await self._in_reader(partial(self._read_image, Image.new("RGB", (64, 64)), 0.0))
+        for inquiry in _warm_up(self.blip.tasks):
+            await self._submit(Work("", inquiry, read, {}))
+
+    def check(self, inquiry: Inquiry) -> None:
+        """Raise ModelError, OptionError, TextError or InputError on what this model cannot be asked."""
+        check(self.blip.parts, inquiry)
+
+    async def examine(self, data: bytes, inquiry: Inquiry) -> Examined:
+        """All that is asked about one picture, by its file's bytes. Raises ImageError, and what `Batcher.submit`
+        raises."""
+        name, digest = await self._identify(data)
+        read = None
+        if digest is None:
+            read = await self._read(data)
+            digest = read.digest
+            await self._remember(name, digest)
+        timing, queue_s = Timing(0.0, 0.0, 0.0, 0.0), 0.0
+
+        async def compute() -> bytes:
+            nonlocal timing, queue_s
+            done = await self._submit(await self._work(data, digest, read, inquiry))
+            (analysis, timing), queue_s = done.result, done.queue_s
+            return json.dumps(asdict(analysis), separators=(",", ":")).encode()
+
+        value, cached = await self._cache.get_or_compute(self._key(digest, inquiry), compute)
+        return Examined(value, cached, timing, queue_s)
+
+    async def stream(
+        self, data: bytes, prompt: str, options: GenerateOptions
+    ) -> AsyncGenerator[CaptionPiece | Caption, None]:
+        """The caption of one picture in pieces, and whole at the end; between two pieces others are served.
+
+        Raises OptionError for beams, ImageError, and Refused where too much waits, all at the first piece.
+        """
+        self.batcher.admit()
+        part = self.blip.part("caption")
+        captioner = Captioner(part, options)
+        captioner.check_streamed()
+        [ids] = captioner.encode_prompts([prompt])
+        _, digest = await self._identify(data)
+        work = await self._work(data, digest or "", None, Inquiry(caption=options, prompt=prompt))
+        encoded = Encoded([_loaded(work, [part])], [part], Clock(), [work.known])
+        growing = CaptionStream(captioner.tokens(encoded, ids), part.tokenizer, ids)
+        try:
+            while (piece := await self.batcher.run(partial(next, growing, None))) is not None:
+                yield piece
+            yield growing.caption
+        finally:
+            self.batcher.later(growing.close)
+
+    async def close(self, within_s: float) -> bool:
+        """As in `Batcher`."""
+        finished = await self.batcher.close(within_s)
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        return finished
+
+    async def _identify(self, data: bytes) -> tuple[str, str | None]:
+        """The hash of the file and, where the file is known, that of its pixels."""
+        name = _hash(data) if len(data) < _SMALL_BYTES else await self._in_reader(partial(_hash, data))
+        name = f"{PREPROCESSING}:{self._size()}:{name}"
+        digest = self._aliases.get(name)
+        if digest is None:
+            digest = await self._cache.get_alias(name)
+            if digest is not None:
+                self._note_alias(name, digest)
+        return name, digest
+
+    async def _remember(self, name: str, digest: str) -> None:
+        self._note_alias(name, digest)
+        await self._cache.set_alias(name, digest)
+
+    def _note_alias(self, name: str, digest: str) -> None:
+        self._aliases[name] = digest
+        if len(self._aliases) > _ALIASES:
+            self._aliases.popitem(last=False)
+
+    async def _work(self, data: bytes, digest: str, read: Read | None, inquiry: Inquiry) -> Work:
+        """What the engine needs: the picture is decoded only if something of it is neither known nor read already."""
+        parts = parts_for(self.blip.parts, [inquiry])
+        known = self._encodings.find(digest, parts)
+        self._count("encoding_hit" if len(known) == len(parts) else "encoding_miss")
+        if read is None and (len(known) < len(parts) or needs_pixels(inquiry)):
+            read = await self._read(data)
+        return Work(digest, inquiry, read, known)
+
+    async def _submit(self, work: Work) -> Done[tuple[Analysis, Timing]]:
+        key = tuple(parts_for(self.blip.parts, [work.inquiry]))
+        return await self.batcher.submit(work, key, work.inquiry.rows)
+
+    def _compute(self, batch: Sequence[Work]) -> list[tuple[Analysis, Timing]]:
+        clock, inquiries = Clock(), [work.inquiry for work in batch]
+        needed = parts_for(self.blip.parts, inquiries)
+
+        def seen(place: int, part: Part, states: ImageStates) -> None:
+            if batch[place].digest:
+                self._encodings.keep(batch[place].digest, part, states)
+
+        found = analyses(
+            self.blip.parts,
+            needed,
+            [_loaded(work, needed) for work in batch],
+            inquiries,
+            clock,
+            [work.known for work in batch],
+            seen,
+        )
+        engine = clock.timing()
+        return [
+            (analysis, Timing(*_reading(work.read), engine.encode_s, engine.search_s))
+            for work, analysis in zip(batch, found, strict=True)
+        ]
+
+    def _key(self, digest: str, inquiry: Inquiry) -> str:
+        """Of everything that a result follows from."""
+        parts = [(part.name, part.revision, part.engine.precision) for part in parts_for(self.blip.parts, [inquiry])]
+        return _hash(json.dumps([digest, parts, inquiry.to_dict()], sort_keys=True).encode())
+
+    def _size(self) -> int:
+        return max(vision.image_size for vision in self._inputs)
+
+    async def _read(self, data: bytes) -> Read:
+        return await self._in_reader(partial(self._decode, data))
+
+    def _decode(self, data: bytes) -> Read:
+        start = time.perf_counter()
+        image = load_image(data, self._limits, self._size())
+        return self._read_image(image, time.perf_counter() - start)
+
+    def _read_image(self, image: Image.Image, decode_s: float) -> Read:
+        start = time.perf_counter()
+        pixels = {vision: preprocess(image, vision) for vision in self._inputs}
+        digest = _hash(repr((PREPROCESSING, self._size(), image.size)).encode() + image.tobytes())
+        return Read(digest, pixels, decode_s, time.perf_counter() - start)
+
+    async def _in_reader(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+
+def _loaded(work: Work, parts: Sequence[Part]) -> Loaded:
+    pixels = () if work.read is None else tuple(work.read.pixels[part.config.vision] for part in parts)
+    return Loaded(b"", pixels, None, *_reading(work.read))
+
+
+def _reading(read: Read | None) -> tuple[float, float]:
+    return (0.0, 0.0) if read is None else (read.decode_s, read.preprocess_s)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _revision(parts: Sequence[Part]) -> str:
+    """Of a checkpoint its own; of a set one that follows from those of all."""
+    revisions = list(dict.fromkeys(part.revision for part in parts))
+    return revisions[0] if len(revisions) == 1 else _hash("".join(revisions).encode())[:12]
+
+
+def _warm_up(tasks: Sequence[str]) -> list[Inquiry]:
+    each = {
+        "caption": Inquiry(caption=GenerateOptions()),
+        "answer": Inquiry(questions=("what is it",)),
+        "match": Inquiry(texts=("a photo",)),
+        "embed": Inquiry(embed=True),
+    }
+    return [inquiry for task, inquiry in each.items() if task in tasks]

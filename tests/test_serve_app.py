@@ -1,0 +1,526 @@
+"""The application over a tiny random model: every task, what is computed once, what is refused, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from openblip import Blip, GenerateOptions
+from openblip.serve.app import create_app
+from openblip.serve.service import Service
+from openblip.serve.settings import ServeSettings
+from photos import saved
+from tiny_blip import calls, counted_blip, picture
+
+TASKS: dict[str, dict[str, Any]] = {
+    "caption": {"prompt": "a", "options": {"num_beams": 2, "num_return": 2}},
+    "answer": {"questions": ["a dog", "the cat"]},
+    "match": {"texts": ["a dog", "the cat"]},
+    "embed": {},
+    "analyze": {"caption": True, "questions": ["a dog"], "texts": ["a cat"], "embed": True},
+}
+
+
+def photo(seed: int) -> bytes:
+    return saved(Image.fromarray(picture(seed)), "PNG")
+
+
+def as_json(*pictures: bytes) -> list[str]:
+    return [base64.b64encode(each).decode() for each in pictures]
+
+
+@pytest.fixture
+def blip(tmp_path: Path) -> Blip:
+    return counted_blip("openvino", tmp_path)
+
+
+def settings(tmp_path: Path, **changes: Any) -> ServeSettings:
+    return ServeSettings(cache_folder=tmp_path / "results", **changes)
+
+
+def door(blip: Blip, tmp_path: Path, **changes: Any) -> TestClient:
+    return TestClient(create_app(settings(tmp_path, **changes), lambda name: blip), raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(blip: Blip, tmp_path: Path) -> Iterator[TestClient]:
+    with door(blip, tmp_path) as client:
+        wait_until_ready(client)
+        yield client
+
+
+def wait_until_ready(client: TestClient) -> None:
+    for _ in range(500):
+        if client.get("/readyz").status_code == 200:
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError(client.get("/readyz").text)
+
+
+def service(client: TestClient) -> Service:
+    found: Any = client.app
+    return found.state.service  # type: ignore[no-any-return]
+
+
+def problem(answer: Any, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["status"] == status
+    assert "\n" not in found["detail"]
+    return found
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_says_what_the_library_says(task: str, client: TestClient, blip: Blip) -> None:
+    first, second = photo(1), photo(2)
+    answer = client.post(f"/v1/{task}", json={"images": as_json(first, second), **TASKS[task]})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["model"] == "tiny"
+    options = GenerateOptions(num_beams=2, num_return=2)
+    for data, result in zip((first, second), found["results"], strict=True):
+        assert result["error"] is None
+        if task in ("caption", "analyze"):
+            prompt, options = ("a", options) if task == "caption" else ("", GenerateOptions())
+            [expected] = blip.captions(data, prompt, options)
+            assert [each["text"] for each in result["captions"]] == [each.text for each in expected]
+            assert result["captions"][0]["probability"] == pytest.approx(expected[0].probability, rel=1e-4)
+        if task in ("answer", "analyze"):
+            said = blip.answer(data, TASKS[task]["questions"])
+            assert [each["text"] for each in result["answers"]] == [each.text for each in said]
+        if task in ("match", "analyze"):
+            matches = blip.match(data, TASKS[task]["texts"])
+            assert [each["similarity"] for each in result["matches"]] == pytest.approx(
+                [each.similarity for each in matches], abs=1e-5
+            )
+        if task in ("embed", "analyze"):
+            assert result["embedding"]["vector"] == pytest.approx(blip.embed_images(data)[0].tolist(), abs=1e-5)
+
+
+def test_a_form_with_files_says_the_same_as_json(client: TestClient) -> None:
+    data = photo(3)
+    as_form = client.post(
+        "/v1/answer",
+        files=[("images", ("a.png", data, "image/png"))],
+        data={"questions": ["a dog", "the cat"], "options": json.dumps({"num_beams": 2})},
+    )
+    url = "data:image/png;base64," + base64.b64encode(data).decode()
+    body = {"images": [url], "questions": ["a dog", "the cat"], "options": {"num_beams": 2}}
+    other = client.post("/v1/answer", json=body)
+    assert as_form.json()["results"][0]["answers"] == other.json()["results"][0]["answers"]
+    assert other.json()["results"][0]["cached"] is True
+
+
+def test_what_was_computed_is_not_computed_again(client: TestClient, blip: Blip) -> None:
+    data = photo(4)
+    before = calls(blip, "encode_images")
+    ask = {"images": as_json(data), "questions": ["a dog"]}
+    first, second = (client.post("/v1/answer", json=ask).json()["results"][0] for _ in range(2))
+    assert calls(blip, "encode_images") == before + 1
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert second["answers"] == first["answers"]
+    assert set(second["timing"].values()) == {0.0}
+    asked = calls(blip, "encode_questions")
+    other = client.post("/v1/answer", json={**ask, "questions": ["the cat"]}).json()["results"][0]
+    assert other["cached"] is False
+    assert calls(blip, "encode_images") == before + 1, "the next question costs its text alone"
+    assert other["timing"]["decode_s"] == 0.0
+    assert calls(blip, "encode_questions") == asked + 1
+
+
+def test_the_same_pixels_in_another_file_are_the_same_picture(client: TestClient, blip: Blip) -> None:
+    image = Image.fromarray(picture(5))
+    plain = saved(image, "PNG")
+    exif = Image.Exif()
+    exif[0x010E] = "another description"
+    wrapped = saved(image, "PNG", exif=exif)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by 90 degrees clockwise
+    sideways = saved(image.transpose(Image.Transpose.ROTATE_90), "PNG", exif=turned)
+    assert len({plain, wrapped, sideways}) == 3
+    client.post("/v1/caption", json={"images": as_json(plain)})
+    before = calls(blip, "encode_images")
+    for other in (wrapped, sideways):
+        assert client.post("/v1/caption", json={"images": as_json(other)}).json()["results"][0]["cached"] is True
+    assert calls(blip, "encode_images") == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": "the"},
+        {"options": {"num_beams": 2}},
+        {"options": {"num_beams": 1, "sample": True}},
+        {"options": {"num_beams": 1, "sample": True, "seed": 1}},
+    ],
+)
+def test_another_prompt_or_option_is_another_result(changes: dict[str, Any], client: TestClient) -> None:
+    ask = {"images": as_json(photo(6))}
+    client.post("/v1/caption", json=ask)
+    assert client.post("/v1/caption", json={**ask, **changes}).json()["results"][0]["cached"] is False
+    again = client.post("/v1/caption", json={**ask, **changes}).json()["results"][0]
+    assert again["cached"] is True
+
+
+def test_a_hundred_uploads_at_once_cost_one_inference(client: TestClient, blip: Blip) -> None:
+    body = {"images": as_json(photo(7))}
+    before = calls(blip, "encode_images")
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/caption", json=body).json(), range(100)))
+    assert calls(blip, "encode_images") == before + 1
+    assert len({json.dumps(each["results"][0]["captions"]) for each in answers}) == 1
+
+
+def test_a_sampled_caption_of_a_known_picture_is_that_of_an_unknown_one(client: TestClient, blip: Blip) -> None:
+    data, options = photo(8), {"sample": True, "num_beams": 1, "seed": 3}
+    client.post("/v1/embed", json={"images": as_json(data)})
+    found = client.post("/v1/caption", json={"images": as_json(data), "options": options}).json()
+    [expected] = blip.caption(data, options=GenerateOptions(sample=True, num_beams=1, seed=3))
+    assert found["results"][0]["captions"][0]["text"] == expected.text
+
+
+def test_a_stream_is_the_greedy_caption_in_pieces(client: TestClient, blip: Blip) -> None:
+    data = photo(9)
+    answer = client.post("/v1/caption", json={"images": as_json(data), "stream": True})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [block.split("\n") for block in answer.text.strip().split("\n\n")]
+    named = [(lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))) for lines in events]
+    [whole] = blip.caption(data, options=GenerateOptions(num_beams=1))
+    assert "".join(content["text"] for name, content in named if name == "piece") == whole.text
+    assert [name for name, _ in named][-1] == "caption"
+    assert named[-1][1]["text"] == whole.text
+    assert service(client).in_hand == 0
+    two = {"images": as_json(data, data), "stream": True}
+    assert "one picture" in problem(client.post("/v1/caption", json=two), 422)["detail"]
+    beams = {"images": as_json(data), "stream": True, "options": {"num_beams": 3}}
+    assert problem(client.post("/v1/caption", json=beams), 422)["code"] == "option"
+    broken = {"images": as_json(b"no picture"), "stream": True}
+    assert problem(client.post("/v1/caption", json=broken), 422)["code"] == "image"
+
+
+def test_a_broken_picture_among_good_ones_harms_only_itself(client: TestClient) -> None:
+    found = client.post("/v1/caption", json={"images": as_json(photo(1), b"no picture", photo(2))})
+    assert found.status_code == 200
+    errors = [result["error"] for result in found.json()["results"]]
+    assert (errors[0], errors[2]) == (None, None)
+    assert errors[1]["code"] == "image"
+    assert problem(client.post("/v1/caption", json={"images": as_json(b"x", b"y")}), 422)["code"] == "image"
+
+
+REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
+    ("caption", {}, 422, "images"),
+    ("caption", {"images": []}, 422, "images"),
+    ("caption", {"images": ["%%%"]}, 422, "base64"),
+    ("caption", {"images": ["http://127.0.0.1/a.png"]}, 422, "not fetched"),
+    ("caption", {"images": ["data:image/png,abc"]}, 422, "data URL"),
+    ("caption", {"images": as_json(b"no picture")}, 422, "not a picture"),
+    ("caption", {"images": as_json(photo(1)) * 17}, 422, "more than 16"),
+    ("caption", {"images": as_json(photo(1)), "optoins": {}}, 422, "optoins"),
+    ("caption", {"images": as_json(photo(1)), "options": {"num_beams": 0}}, 422, "num_beams=0"),
+    ("caption", {"images": as_json(photo(1)), "options": {"num_beams": 40}}, 422, "at most 16"),
+    ("caption", {"images": as_json(photo(1)), "options": {"max_length": 400}}, 422, "max_length=400"),
+    ("caption", {"images": as_json(photo(1)), "prompt": "a " * 1500}, 422, "2000 characters"),
+    ("caption", {"images": as_json(photo(1)), "model": "large"}, 404, "'large' is not served"),
+    ("answer", {"images": as_json(photo(1)), "questions": []}, 422, "questions"),
+    ("answer", {"images": as_json(photo(1)), "questions": [" "]}, 422, "empty"),
+    ("answer", {"images": as_json(photo(1)), "questions": ["a"], "answers": ["a"] * 65}, 422, "at most 64"),
+    ("match", {"images": as_json(photo(1)), "texts": ["a"] * 65}, 422, "at most 64"),
+    ("analyze", {"images": as_json(photo(1))}, 422, "nothing is asked"),
+    ("analyze", {"images": as_json(photo(1)), "embed": True, "prompt": "a"}, 422, "caption=true"),
+    ("analyze", {"images": as_json(photo(1)), "embed": True, "answers": ["a"]}, 422, "questions too"),
+]
+
+
+@pytest.mark.parametrize(("task", "body", "status", "said"), REFUSED)
+def test_what_cannot_be_served_is_a_problem_that_says_why(
+    task: str, body: dict[str, Any], status: int, said: str, client: TestClient
+) -> None:
+    assert said in problem(client.post(f"/v1/{task}", json=body), status)["detail"]
+
+
+def test_bodies_that_cannot_be_read(blip: Blip, tmp_path: Path) -> None:
+    with door(blip, tmp_path, max_body_bytes=10_000) as client:
+        wait_until_ready(client)
+        head = {"content-type": "application/json"}
+        assert problem(client.post("/v1/caption", content=b"{", headers=head), 400)["code"] == "json"
+        assert problem(client.post("/v1/caption", content=b"[" * 5000, headers=head), 400)["code"] == "json"
+        assert problem(client.post("/v1/caption", content=b"x" * 20_000, headers=head), 413)["code"] == "too_large"
+
+        def chunks() -> Iterator[bytes]:
+            for _ in range(20):
+                yield b"x" * 1000
+
+        assert problem(client.post("/v1/caption", content=chunks(), headers=head), 413)["code"] == "too_large"
+        large = {"images": ("a.png", b"x" * 20_000)}
+        assert problem(client.post("/v1/caption", files=large), 413)["code"] == "too_large"
+        text = {"content-type": "text/plain"}
+        assert problem(client.post("/v1/caption", content=b"{}", headers=text), 415)["code"] == "media_type"
+        broken = {"content-type": "multipart/form-data"}
+        assert problem(client.post("/v1/caption", content=b"{}", headers=broken), 400)["code"] == "form"
+        assert problem(client.get("/v1/caption"), 405)
+        assert problem(client.get("/v1/nothing"), 404)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(blip: Blip, tmp_path: Path) -> None:
+    with door(blip, tmp_path, max_pixels=1000) as client:
+        wait_until_ready(client)
+        large = saved(Image.new("RGB", (40, 40)), "PNG")
+        refused = client.post("/v1/caption", json={"images": as_json(large)})
+        assert "40 x 40 pixels, more than the 1,000" in problem(refused, 422)["detail"]
+
+
+class Gate:
+    """An engine that waits before it encodes."""
+
+    def __init__(self, blip: Blip) -> None:
+        self.engine: Any = blip.engine
+        self.open = threading.Event()
+        self.open.set()
+        self.arrived = threading.Event()
+
+    def encode(self, pixels: Any) -> Any:
+        self.arrived.set()
+        self.open.wait(20)
+        return self.engine._engine.encode_images(pixels)
+
+
+@pytest.fixture
+def gate(blip: Blip, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate(blip)
+    monkeypatch.setattr(gate.engine, "encode_images", gate.encode, raising=False)
+    return gate
+
+
+def test_a_full_queue_is_429_and_says_when_to_come_back(blip: Blip, gate: Gate, tmp_path: Path) -> None:
+    with door(blip, tmp_path, max_queue=2, max_batch=1) as client, ThreadPoolExecutor(8) as pool:
+        wait_until_ready(client)
+        gate.open.clear()
+        gate.arrived.clear()
+        first = pool.submit(client.post, "/v1/caption", json={"images": as_json(photo(20))})
+        assert gate.arrived.wait(10)
+        rest = [pool.submit(client.post, "/v1/caption", json={"images": as_json(photo(seed))}) for seed in (21, 22)]
+        while service(client).waiting < 2:
+            threading.Event().wait(0.01)
+        refused = client.post("/v1/caption", json={"images": as_json(photo(23))})
+        assert problem(refused, 429)["code"] == "busy"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert 'openblip_refused_total{reason="busy"} 1.0' in client.get("/metrics").text
+        gate.open.set()
+        assert [each.result().status_code for each in (first, *rest)] == [200, 200, 200]
+        assert client.post("/v1/caption", json={"images": as_json(photo(23))}).status_code == 200
+
+
+def test_too_many_requests_in_hand_are_429(blip: Blip, gate: Gate, tmp_path: Path) -> None:
+    with door(blip, tmp_path, max_requests=1) as client, ThreadPoolExecutor(2) as pool:
+        wait_until_ready(client)
+        gate.open.clear()
+        gate.arrived.clear()
+        first = pool.submit(client.post, "/v1/caption", json={"images": as_json(photo(24))})
+        assert gate.arrived.wait(10)
+        problem(client.post("/v1/caption", json={"images": as_json(photo(25))}), 429)
+        assert client.get("/healthz").status_code == 200
+        gate.open.set()
+        assert first.result().status_code == 200
+
+
+def test_too_many_bytes_in_hand_are_429(blip: Blip, gate: Gate, tmp_path: Path) -> None:
+    with door(blip, tmp_path, max_upload_bytes=30_000) as client, ThreadPoolExecutor(2) as pool:
+        wait_until_ready(client)
+        gate.open.clear()
+        gate.arrived.clear()
+        padded = photo(26) + b"\0" * 20_000
+        first = pool.submit(client.post, "/v1/caption", files={"images": ("a.png", padded)})
+        assert gate.arrived.wait(10)
+        problem(client.post("/v1/caption", files={"images": ("a.png", padded)}), 429)
+        gate.open.set()
+        assert first.result().status_code == 200
+        assert client.post("/v1/caption", files={"images": ("a.png", padded)}).status_code == 200
+
+
+def test_what_takes_too_long_is_504_and_the_next_is_served(blip: Blip, gate: Gate, tmp_path: Path) -> None:
+    with door(blip, tmp_path, timeout_s=0.3) as client:
+        wait_until_ready(client)
+        gate.open.clear()
+        problem(client.post("/v1/caption", json={"images": as_json(photo(27))}), 504)
+        gate.open.set()
+        assert client.post("/v1/embed", json={"images": as_json(photo(28))}).status_code == 200
+
+
+def test_draining_is_not_ready_takes_nothing_new_and_finishes_what_it_has(
+    blip: Blip, gate: Gate, tmp_path: Path
+) -> None:
+    with door(blip, tmp_path) as client, ThreadPoolExecutor(2) as pool:
+        wait_until_ready(client)
+        gate.open.clear()
+        gate.arrived.clear()
+        accepted = pool.submit(client.post, "/v1/caption", json={"images": as_json(photo(29))})
+        assert gate.arrived.wait(10)
+        assert client.portal is not None
+        drained = client.portal.start_task_soon(service(client).drain)
+        while client.get("/readyz").status_code == 200:
+            threading.Event().wait(0.01)
+        refused = client.post("/v1/caption", json={"images": as_json(photo(30))})
+        assert problem(refused, 503)["code"] == "draining"
+        assert client.get("/healthz").status_code == 200
+        gate.open.set()
+        assert accepted.result().status_code == 200
+        assert drained.result(timeout=10) is True
+
+
+def test_before_the_model_is_there_it_is_not_ready(blip: Blip, tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def load(name: str) -> Blip:
+        release.wait(10)
+        return blip
+
+    with TestClient(create_app(settings(tmp_path), load)) as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        refused = client.post("/v1/caption", json={"images": as_json(photo(1))})
+        assert problem(refused, 503)["code"] == "not_ready"
+        release.set()
+        wait_until_ready(client)
+
+
+def test_a_failure_that_nobody_foresaw_says_nothing_of_its_cause(
+    blip: Blip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with door(blip, tmp_path) as client:
+        wait_until_ready(client)
+        engine: Any = blip.engine
+
+        def broken(pixels: Any) -> Any:
+            raise RuntimeError("the secret of /etc")
+
+        monkeypatch.setattr(engine, "encode_images", broken, raising=False)
+        answer = client.post("/v1/caption", json={"images": as_json(photo(31))})
+        assert "secret" not in answer.text
+        assert problem(answer, 500)["code"] == "internal"
+        assert answer.headers["x-request-id"] in answer.json()["detail"]
+        assert "the secret of /etc" in caplog.text
+
+
+def test_every_answer_has_an_id_and_the_log_no_content(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "openblip.serve")
+    body = {"images": as_json(photo(1)), "prompt": "a secretprompt"}
+    answer = client.post("/v1/caption", json=body, headers={"x-request-id": "abc123"})
+    assert answer.headers["x-request-id"] == "abc123"
+    odd = client.get("/healthz", headers={"x-request-id": "a\tb;" * 40})
+    assert odd.headers["x-request-id"].isalnum()
+    written = " ".join(str(vars(record)) for record in caplog.records)
+    assert "abc123" in written
+    assert "secretprompt" not in written
+    assert body["images"][0][:40] not in written
+
+
+def test_metrics_count_what_happened(client: TestClient) -> None:
+    ask = {"images": as_json(photo(33)), "questions": ["a dog"]}
+    for _ in range(2):
+        client.post("/v1/answer", json=ask)
+    client.post("/v1/answer", json={})
+    text = client.get("/metrics").text
+    assert 'openblip_requests_total{route="/v1/answer",status="200"} 2.0' in text
+    assert 'openblip_requests_total{route="/v1/answer",status="422"} 1.0' in text
+    assert 'openblip_cache_total{event="hit"} 1.0' in text
+    assert "openblip_queue_pictures 0.0" in text
+    assert 'openblip_stage_seconds_count{stage="search"} 1.0' in text
+    assert "openblip_batch_pictures_count" in text
+
+
+def test_a_damaged_cache_entry_is_computed_again(blip: Blip, tmp_path: Path) -> None:
+    ask = {"images": as_json(photo(34))}
+    with door(blip, tmp_path) as client:
+        wait_until_ready(client)
+        first = client.post("/v1/caption", json=ask).json()
+    for file in (tmp_path / "results").iterdir():
+        if file.is_file():
+            file.write_bytes(b"rubbish" * 100)
+    with door(blip, tmp_path) as client:
+        wait_until_ready(client)
+        again = client.post("/v1/caption", json=ask).json()
+    assert again["results"][0]["cached"] is False
+    assert again["results"][0]["captions"] == first["results"][0]["captions"]
+
+
+def test_results_outlive_the_process(blip: Blip, tmp_path: Path) -> None:
+    ask = {"images": as_json(photo(35))}
+    for cached in (False, True):
+        with door(blip, tmp_path) as client:
+            wait_until_ready(client)
+            assert client.post("/v1/caption", json=ask).json()["results"][0]["cached"] is cached
+
+
+def test_a_client_that_goes_away_frees_its_place(blip: Blip, gate: Gate, tmp_path: Path) -> None:
+    """An ASGI call whose client disconnects while its picture waits behind another."""
+    app = create_app(settings(tmp_path, max_batch=1), lambda name: blip)
+
+    async def main() -> None:
+        async with app.router.lifespan_context(app):
+            found: Service = app.state.service
+            while not found.ready:
+                await asyncio.sleep(0.01)
+            gate.open.clear()
+            gone = asyncio.Event()
+            waits = [asyncio.create_task(asked(app, seed, gone if seed else None)) for seed in range(40, 42)]
+            staying = asyncio.create_task(asked(app, 42, None))
+            while found.waiting < 2:
+                await asyncio.sleep(0.01)
+            gone.set()
+            while found.waiting == 2:
+                await asyncio.sleep(0.01)
+            gate.open.set()
+            await asyncio.gather(*waits, staying)
+            assert staying.result() == 200
+            assert found.in_hand == 0
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+async def asked(app: Any, seed: int, gone: asyncio.Event | None) -> int:
+    """The status of a caption, from a client that goes when the event comes."""
+    body, status = json.dumps({"images": as_json(photo(seed))}).encode(), 0
+    sent = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal sent
+        if not sent:
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        await (gone or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    headers = [(b"content-type", b"application/json"), (b"host", b"test")]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/v1/caption",
+        "raw_path": b"/v1/caption", "query_string": b"", "headers": headers, "scheme": "http",
+        "server": ("test", 80), "client": ("test", 1),
+    }  # fmt: skip
+    await app(scope, receive, send)
+    return status
+
+
+def test_the_document_names_every_body_and_every_problem(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    text = json.dumps(document)
+    names = {reference.split('"')[0] for reference in text.split("#/components/schemas/")[1:]}
+    assert names <= set(document["components"]["schemas"])
+    for task in TASKS:
+        post = document["paths"][f"/v1/{task}"]["post"]
+        assert set(post["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+        assert {"200", "400", "413", "415", "422", "429", "503", "504"} <= set(post["responses"])
