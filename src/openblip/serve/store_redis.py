@@ -113,7 +113,7 @@ def translated() -> Iterator[None]:
     """Errors of redis-py, and of a server that does not speak its protocol, as StoreFailure."""
     try:
         yield
-    except (exceptions.RedisError, OSError, ValueError, TypeError, EOFError) as error:
+    except (exceptions.RedisError, OSError, ValueError, TypeError, LookupError, EOFError) as error:
         raise _failure(error) from error
 
 
