@@ -22,7 +22,7 @@ from openblip.cli.evaluation import evaluation
 from openblip.cli.models import convert, models, pull, verify
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
 from openblip.cli.photos import analyze, answer, embed, match
-from openblip.cli.serving import serve
+from openblip.cli.serving import key, serve
 from openblip.errors import OpenBlipError, OptionError
 from openblip.terminal import report
 
@@ -87,19 +87,8 @@ def commands() -> None:
     """BLIP: captions of pictures, answers about them and image-text scores, on the CPU at hand."""
 
 
-for command in (
-    analyze,
-    answer,
-    capfilt,
-    caption,
-    convert,
-    embed,
-    evaluation,
-    match,
-    models,
-    pull,
-    serve,
-    train,
-    verify,
-):
+EVERY = (
+    analyze, answer, capfilt, caption, convert, embed, evaluation, key, match, models, pull, serve, train, verify
+)  # fmt: skip
+for command in EVERY:
     commands.add_command(command)

@@ -41,6 +41,20 @@ def serve(help_settings: bool, **given: Any) -> int:
     return 0
 
 
+@click.command()
+@click.argument("name")
+def key(name: str) -> int:
+    """Make an API key for NAME.
+
+    Prints the key, which stands nowhere else, and the line for the file that OPENBLIP_API_KEYS names.
+    """
+    from openblip.serve.keys import new_key
+
+    for line in new_key(name):
+        click.echo(line)
+    return 0
+
+
 def _load(name: str, settings: Any) -> Any:
     from openblip.pipeline import Blip
 

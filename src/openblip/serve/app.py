@@ -8,17 +8,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.responses import Response as HTTPResponse
 
 from openblip.errors import OpenBlipError
 from openblip.serve import problems
 from openblip.serve.batcher import Closed, Refused
 from openblip.serve.events import CaptionEvents
+from openblip.serve.guards import BoundedHead, SecurityHeaders, cors, docs_policy
 from openblip.serve.metrics import MEDIA_TYPE
 from openblip.serve.observe import Observed
 from openblip.serve.problems import Problem, ProblemError
@@ -48,8 +50,10 @@ _ABOUT = {
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": about, "content": {problems.MEDIA_TYPE: {}}}
     for status, about in (
-        (400, "The body cannot be read."), (413, "The body is too large."), (415, "Neither JSON nor a form."),
-        (422, "A value or a picture cannot be used."), (429, "Too much work is waiting; see Retry-After."),
+        (400, "The body cannot be read."), (401, "A key is needed."), (404, "The model is not served."),
+        (408, "The body came too slowly."), (413, "The body is too large."), (415, "Neither JSON nor a form."),
+        (422, "A value or a picture cannot be used."),
+        (429, "Too much work is waiting, or too many requests; see Retry-After."),
         (503, "Not ready, or shutting down."), (504, "It took too long."),
     )
 }  # fmt: skip
@@ -71,17 +75,27 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
             await asyncio.gather(starting, return_exceptions=True)
             await service.stop()
 
+    async def admit(request: Request) -> None:
+        await service.admission.check(request)
+
     app = FastAPI(
         title="openblip",
         description="Captions, answers, matches and embeddings of pictures.",
         version="1",
         lifespan=lifespan,
+        docs_url=None,  # `_add_docs` gives it a Content-Security-Policy
+        redoc_url=None,
+        dependencies=[Depends(admit)],
     )
     app.state.service = service
     _add_tasks(app, service)
     _add_operation(app, service)
+    _add_docs(app)
     _add_problems(app)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    app.add_middleware(cors, origins=settings.origins)
+    app.add_middleware(BoundedHead)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observed, metrics=service.metrics)
     return app
 
@@ -173,6 +187,14 @@ def _add_operation(app: FastAPI, service: Service) -> None:
         service.metrics.waiting.set(service.waiting)
         service.metrics.in_hand.set(service.in_hand)
         return HTTPResponse(service.metrics.text(), media_type=MEDIA_TYPE)
+
+
+def _add_docs(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        page = get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
+        page.headers["content-security-policy"] = docs_policy(bytes(page.body).decode())
+        return page
 
 
 def _add_problems(app: FastAPI) -> None:

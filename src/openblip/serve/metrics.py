@@ -33,6 +33,7 @@ class Metrics:
         self.waiting = Gauge("openblip_queue_pictures", "Pictures that wait.", registry=self.registry)
         self.in_hand = Gauge("openblip_requests_in_hand", "Requests being worked on.", registry=self.registry)
         self.refused = Counter("openblip_refused", "Requests refused, by reason.", ["reason"], registry=self.registry)
+        self.rate = Counter("openblip_rate", "What the rate limit did.", ["event"], registry=self.registry)
         self.cache = Counter("openblip_cache", "What the cache did.", ["event"], registry=self.registry)
 
     def saw_batch(self, size: int, seconds: float) -> None:
@@ -48,6 +49,10 @@ class Metrics:
     def saw_cache(self, event: str) -> None:
         """Count what the cache of results, or that of encoded pictures, did."""
         self.cache.labels(event).inc()
+
+    def saw_rate(self, event: str) -> None:
+        """Count what the rate limit did."""
+        self.rate.labels(event).inc()
 
     def text(self) -> bytes:
         """All of it."""

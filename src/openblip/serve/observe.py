@@ -12,16 +12,12 @@ from openblip.serve import problems
 from openblip.serve.metrics import Metrics
 from openblip.serve.problems import ProblemError
 
+_REFUSED = {401: "key", 429: "busy", 503: "draining"}
 LOG = logging.getLogger("openblip.serve")
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
 
 
 class Observed:
-    """Around every request: its id, security headers, figures, and one line of log. A failure that nobody foresaw is a
+    """Around every request: its id, figures, and one line of log. A failure that nobody foresaw is a
     500 that says nothing of its cause; the log has it."""
 
     def __init__(self, app: Any, metrics: Metrics) -> None:
@@ -40,10 +36,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = {**_HEADERS, "x-request-id": identity}
-                message["headers"] = [
-                    *message["headers"], *((name.encode(), value.encode()) for name, value in extra.items())
-                ]  # fmt: skip
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
             await send(message)
 
         try:
@@ -61,8 +54,8 @@ class Observed:
         metrics = self._metrics
         metrics.requests.labels(route, str(status)).inc()
         metrics.seconds.labels(route).observe(seconds)
-        if status in (429, 503):
-            metrics.refused.labels("busy" if status == 429 else "draining").inc()
+        if status in _REFUSED:
+            metrics.refused.labels(_REFUSED[status]).inc()
         fields = {"request": identity, "method": scope["method"], "path": scope["path"][:200], "status": status}
         LOG.info("request", extra={"fields": {**fields, "seconds": round(seconds, 4)}})
 

@@ -16,7 +16,7 @@ from openblip.serve.service import Load, Service
 from openblip.serve.settings import ServeSettings
 
 LOG = logging.getLogger("openblip.serve")
-_MAX_HEADER_BYTES = 32_768
+_MAX_HEADER_BYTES = 16_384
 _KEEP_ALIVE_S = 75  # longer than a load balancer's 60, which would else send into a closed connection
 
 
@@ -69,6 +69,9 @@ def run(settings: ServeSettings, load: Load) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http="h11",  # httptools bounds neither the bytes nor the number of headers
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(settings.drain_s)),
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,

@@ -27,15 +27,15 @@ def _decoded(value: object) -> object:
         if not comma or not head.lower().endswith(";base64"):
             raise ValueError("a data URL must be data:image/...;base64,...")
     elif text[:8].lower().startswith(("http://", "https://")):
-        raise ValueError("addresses are not fetched: send the picture itself, as base64 or a data URL")
+        return value
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"a picture must be base64, plain or in a data URL ({error})") from error
 
 
-Picture = Annotated[bytes, BeforeValidator(_decoded), Field(json_schema_extra={"format": "base64"})]
-"""The bytes of a file, in JSON as base64 or a data URL."""
+Picture = Annotated[bytes | str, BeforeValidator(_decoded, json_schema_input_type=str)]
+"""The bytes of a file, in JSON as base64 or a data URL; or an address, where the service fetches those."""
 
 
 class PictureRequest(BaseModel):
@@ -43,7 +43,9 @@ class PictureRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={})
 
-    images: list[Picture] = Field(min_length=1, description="Pictures as base64 or data URLs.")
+    images: list[Picture] = Field(
+        min_length=1, description="Pictures as base64, data URLs, or https addresses where the service fetches those."
+    )
     model: str = Field("", description="One of the models that are served; the first where it is left out.")
 
     def inquiry(self) -> Inquiry:

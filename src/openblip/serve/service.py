@@ -14,10 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from starlette.requests import Request
 
-from openblip.errors import InputError
+from openblip.errors import ImageError, InputError
 from openblip.image import ImageLimits
 from openblip.pipeline import Blip
 from openblip.serve import problems
+from openblip.serve.addresses import FetchSettings, PictureFetcher
+from openblip.serve.admission import Admission
 from openblip.serve.bodies import Uploads, read_body
 from openblip.serve.cache import ResultCache
 from openblip.serve.metrics import Metrics
@@ -49,6 +51,10 @@ class Service:
         self.sets = ModelSets(settings.models, self._worker, memory_bytes=settings.memory_bytes, idle_s=settings.idle_s)
         self.warm, self.draining, self.in_hand = False, False, 0
         self._notice_until = float("inf")
+        self.admission = Admission(settings, self.metrics.saw_rate)
+        self._fetcher = (
+            PictureFetcher(FetchSettings(max_bytes=settings.max_body_bytes)) if settings.fetch_urls else None
+        )
         self._uploads = Uploads(settings.max_upload_bytes)
         self._cache = ResultCache(settings.cache(), self.metrics.saw_cache)
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="openblip-engine")
@@ -88,6 +94,9 @@ class Service:
         self.begin_drain()
         await self.sets.stop(0.0)
         await self._cache.close()
+        await self.admission.close()
+        if self._fetcher is not None:
+            self._fetcher.close()
         self._engine_thread.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -152,7 +161,7 @@ class Service:
             raise ProblemError(422, "stream", "a stream is of one picture: send one, or leave out stream")
         self.check(1, body.inquiry())
         worker = await stack.enter_async_context(self.sets.use(body.model))
-        pieces = worker.stream(body.images[0], body.prompt, body.generate_options())
+        pieces = worker.stream(await self._content(body.images[0]), body.prompt, body.generate_options())
         stack.push_async_callback(pieces.aclose)
         return pieces
 
@@ -194,10 +203,10 @@ class Service:
         await worker.warm()
         return worker
 
-    async def _one(self, worker: Worker, data: bytes, inquiry: Inquiry) -> bytes | Problem:
+    async def _one(self, worker: Worker, picture: bytes | str, inquiry: Inquiry) -> bytes | Problem:
         """A picture's result as JSON, or why there is none."""
         try:
-            examined = await worker.examine(data, inquiry)
+            examined = await worker.examine(await self._content(picture), inquiry)
         except InputError as error:
             return problems.problem_of(error)
         timing = {"queue_s": examined.queue_s, **asdict(examined.timing)}
@@ -205,6 +214,14 @@ class Service:
             self.metrics.saw_stages(timing)
         rest = json.dumps({"cached": examined.cached, "timing": timing, "error": None})
         return examined.analysis[:-1] + b"," + rest[1:].encode()  # one object of two: nothing is parsed again
+
+    async def _content(self, picture: bytes | str) -> bytes:
+        """The bytes of a picture, fetched where it is an address. Raises ImageError."""
+        if isinstance(picture, bytes):
+            return picture
+        if self._fetcher is None:
+            raise ImageError("addresses are not fetched here: send the picture itself, as base64 or a data URL")
+        return await self._fetcher.fetch(picture)
 
 
 def _failed(problem: Problem) -> bytes:

@@ -72,6 +72,18 @@ class ServeSettings(BaseSettings):
     max_rows: int = Field(16, ge=1, le=64, description="Beams, or sampled texts, of a request.")
     max_length: int = Field(100, ge=2, le=512, description="Tokens of a generated text.")
 
+    api_keys: Path | None = Field(
+        None, description="A file of API keys, `name sha256hex` a line; without one the service is open."
+    )
+    rate: str = Field(
+        "", description="Requests of each key's owner, or of each address, such as 600/minute; nothing for no bound."
+    )
+    cors_origins: str = Field("", description="Origins whose pages may read answers, commas between; * for all.")
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Whose X-Forwarded-For is believed, commas between; * for all."
+    )
+    fetch_urls: bool = Field(False, description="Fetch pictures by https address, from public hosts alone.")
+
     cache_url: str = Field(
         "", repr=False, description="Where results are kept: nothing for disk, none, redis://host:6379/0 or rediss://."
     )
@@ -83,6 +95,11 @@ class ServeSettings(BaseSettings):
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the log.")
+
+    @property
+    def origins(self) -> list[str]:
+        """Those of CORS."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
     def models(self) -> list[str]:

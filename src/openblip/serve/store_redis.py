@@ -20,50 +20,54 @@ from openblip.serve.stores import Lease, StoreFailure
 _MOST_CONNECTIONS = 32
 
 
+def connection_pool(url: str, timeout_s: float) -> BlockingConnectionPool:
+    """Few connections, one attempt an operation; whoever uses them cancels what takes too long."""
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=_MOST_CONNECTIONS,
+        timeout=timeout_s,
+        socket_timeout=None,
+        socket_connect_timeout=None,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,  # no greeting: a new connection costs no round trip more
+        driver_info=None,
+    )
+
+
 class RedisStore:
     """Values as strings with an expiry, leases as locks of redis-py."""
 
     shared = True
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_MOST_CONNECTIONS,
-            timeout=timeout_s,
-            socket_timeout=None,  # the cache cancels what takes too long
-            socket_connect_timeout=None,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,  # no greeting: a new connection costs no round trip more
-            driver_info=None,
-        )
-        self._redis = Redis.from_pool(pool)
+        self._redis = Redis.from_pool(connection_pool(url, timeout_s))
         self._token = uuid4().hex.encode("ascii")
 
     async def open(self) -> None:
         """Say ping; a server that is down may come up later."""
-        with _translated():
+        with translated():
             await self._redis.ping()
 
     async def close(self) -> None:
         """Close all connections."""
-        with _translated():
+        with translated():
             await self._redis.aclose()
 
     async def get(self, key: str) -> bytes | None:
         """What is kept there."""
-        with _translated():
+        with translated():
             value: bytes | None = await self._redis.get(key)
             return value
 
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Keep the value there, whatever was there before."""
-        with _translated():
+        with translated():
             await self._redis.set(key, value, px=max(1, round(ttl_s * 1000)))
 
     async def lease(self, key: str, seconds: float) -> Lease | None:
         """The lock of this key, or None if another holds it."""
         lock = Lock(self._redis, _lock_name(key), timeout=seconds, blocking=False, thread_local=False)
-        with _translated():
+        with translated():
             return RedisLease(lock) if await lock.acquire(token=self._token) else None
 
     async def look(self, key: str) -> tuple[bool, bytes | None]:
@@ -75,7 +79,7 @@ class RedisStore:
         pipeline.pttl(_lock_name(key))
         pipeline.get(_lock_name(key))
         pipeline.get(key)
-        with _translated():
+        with translated():
             left_ms, token, value = await pipeline.execute(raise_on_error=False)
             for answer in (left_ms, value):
                 if isinstance(answer, Exception):
@@ -91,12 +95,12 @@ class RedisLease:
 
     async def renew(self) -> None:
         """Hold it from now on for its whole time; nothing happens where it is lost."""
-        with _translated(), suppress(exceptions.LockError):
+        with translated(), suppress(exceptions.LockError):
             await self._lock.reacquire()
 
     async def release(self) -> None:
         """Give it back; nothing happens where it is lost."""
-        with _translated(), suppress(exceptions.LockError):
+        with translated(), suppress(exceptions.LockError):
             await self._lock.release()
 
 
@@ -105,11 +109,11 @@ def _lock_name(key: str) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Errors of redis-py, and of a server that does not speak its protocol, as StoreFailure."""
     try:
         yield
-    except (exceptions.RedisError, OSError, ValueError, TypeError, EOFError) as error:
+    except (exceptions.RedisError, OSError, ValueError, TypeError, LookupError, EOFError) as error:
         raise _failure(error) from error
 
 
