@@ -12,11 +12,12 @@ import uvicorn
 
 from openblip.serve.app import create_app
 from openblip.serve.observe import JsonLines
+from openblip.serve.protocol import bounded
 from openblip.serve.service import Load, Service
 from openblip.serve.settings import ServeSettings
 
 LOG = logging.getLogger("openblip.serve")
-_MAX_HEADER_BYTES = 16_384
+_MAX_HEAD_BYTES = 16_384
 _KEEP_ALIVE_S = 75  # longer than a load balancer's 60, which would else send into a closed connection
 
 
@@ -69,12 +70,12 @@ def run(settings: ServeSettings, load: Load) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http="h11",  # httptools bounds neither the bytes nor the number of headers
         proxy_headers=True,
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(settings.drain_s)),
-        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        http=bounded(_MAX_HEAD_BYTES, settings.body_timeout_s),
+        ws="none",
     )
     server = DrainingServer(config, app.state.service)
     servers.append(server)

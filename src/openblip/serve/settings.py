@@ -54,7 +54,7 @@ class ServeSettings(BaseSettings):
     )
     timeout_s: float = Field(30.0, gt=0, le=3600, description="What a request may take before it is answered 504.")
     body_timeout_s: float = Field(
-        30.0, gt=0, le=3600, description="What sending a body may take before it is answered 408."
+        30.0, gt=0, le=3600, description="What sending a head, and then a body, may take before it is answered 408."
     )
     notice_s: float = Field(
         0.0,
