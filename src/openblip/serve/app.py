@@ -86,6 +86,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
         docs_url=None,  # `_add_docs` gives it a Content-Security-Policy
         redoc_url=None,
         dependencies=[Depends(admit)],
+        redirect_slashes=False,  # the address that it redirects to is made of what the client says the host is
     )
     app.state.service = service
     _add_tasks(app, service)
