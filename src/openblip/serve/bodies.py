@@ -91,7 +91,9 @@ def _too_large(limit: int) -> ProblemError:
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise ProblemError(400, "json", "the body is nested too deeply") from error
+    except ValueError as error:
         raise ProblemError(400, "json", f"the body is not JSON: {error}") from error
 
 

@@ -22,6 +22,8 @@ from openblip.errors import (
 from openblip.serve.batcher import Closed, Refused
 
 MEDIA_TYPE = "application/problem+json"
+_MAX_DETAIL = 1000
+"""Characters: an error names the value, which may be as long as a body."""
 
 
 class Problem(BaseModel):
@@ -34,12 +36,17 @@ class Problem(BaseModel):
     code: str
 
 
+def _problem(status: int, code: str, detail: str) -> Problem:
+    shown = detail if len(detail) <= _MAX_DETAIL else f"{detail[: _MAX_DETAIL // 2]} … {detail[-_MAX_DETAIL // 2 :]}"
+    return Problem(title=HTTPStatus(status).phrase, status=status, detail=shown, code=code)
+
+
 class ProblemError(Exception):
     """A problem on its way to the client."""
 
     def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code)
+        self.problem = _problem(status, code, detail)
         self.headers = headers or {}
 
     @classmethod
@@ -74,7 +81,7 @@ def problem_of(error: OpenBlipError) -> Problem:
     """What a client is told of it: its one line, which names the value and the remedy."""
     for kind, status, code in _OF_ERRORS:
         if isinstance(error, kind):
-            return Problem(title=HTTPStatus(status).phrase, status=status, detail=str(error), code=code)
+            return _problem(status, code, str(error))
     return Problem(title="Internal Server Error", status=500, detail="the request could not be served", code="internal")
 
 
