@@ -81,7 +81,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(self._refusal or ProblemError(400, "http", "this is not a request of HTTP/1.1"))
 
     def _in_hand(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle: Any = self.cycle  # None before the first request, whatever its annotation says
+        return cycle is not None and not cycle.response_complete
 
     def _answerable(self) -> bool:
         """Whether what is sent now is taken for the answer to what is wrong, and not to a request before it."""
