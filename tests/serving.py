@@ -116,7 +116,7 @@ def serving(
 
 
 def whole_model(folder: Path) -> Path:
-    """Write a tiny random model that does every task (mini answers no questions), and return its folder."""
+    """Write a tiny random model that does every task beside mini, and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = write_vocabulary(folder)
     save_checkpoint(folder / "tiny", WHOLE, random_tensors(WHOLE), vocabulary)

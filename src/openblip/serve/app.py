@@ -23,6 +23,8 @@ from openblip.serve.events import CaptionEvents
 from openblip.serve.guards import BoundedHead, SecurityHeaders, cors, docs_policy
 from openblip.serve.metrics import MEDIA_TYPE
 from openblip.serve.observe import Observed
+from openblip.serve.openai import REQUESTS as OPENAI_REQUESTS
+from openblip.serve.openai import add_openai
 from openblip.serve.problems import Problem, ProblemError
 from openblip.serve.schemas import (
     AnalyzeRequest,
@@ -98,6 +100,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
     app.add_middleware(BoundedHead)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observed, metrics=service.metrics)
+    add_openai(app, service)
     return app
 
 
@@ -150,7 +153,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         template = "#/components/schemas/{model}"
-        _, described = models_json_schema([(each, "validation") for each in REQUESTS.values()], ref_template=template)
+        _, described = models_json_schema(
+            [(each, "validation") for each in (*REQUESTS.values(), *OPENAI_REQUESTS)], ref_template=template
+        )
         known = document["components"]["schemas"]
         for name, schema in described["$defs"].items():
             known.setdefault(name, schema)

@@ -9,10 +9,11 @@ from typing import Any
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 
-from openblip.serve.problems import problem_of_any
+from openblip.serve.problems import Problem, problem_of_any
 from openblip.types import Caption, CaptionPiece
 
 Encode = Callable[[CaptionPiece | Caption], bytes]
+Tell = Callable[[Problem], bytes]
 
 
 def as_event(piece: CaptionPiece | Caption) -> bytes:
@@ -20,10 +21,16 @@ def as_event(piece: CaptionPiece | Caption) -> bytes:
     return _event("caption" if isinstance(piece, Caption) else "piece", asdict(piece))
 
 
+def as_problem(problem: Problem) -> bytes:
+    """As /v1/caption sends it."""
+    return _event("problem", problem.model_dump())
+
+
 class CaptionEvents(EventSourceResponse):
     """The pieces as they come. What fails after the first one is told as a `problem`, since the status is sent by then.
 
-    done: called when the last one is sent or the client has gone, whichever way.
+    encode, end, tell: a piece, what follows the last one, and a problem, as they are sent. done: called when the last
+    one is sent or the client has gone, whichever way.
     """
 
     def __init__(
@@ -32,8 +39,9 @@ class CaptionEvents(EventSourceResponse):
         done: Callable[[], Awaitable[None]],
         encode: Encode = as_event,
         end: bytes = b"",
+        tell: Tell = as_problem,
     ) -> None:
-        super().__init__(self._events(pieces, encode, end))
+        super().__init__(self._events(pieces, encode, end, tell))
         self._done = done
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -45,13 +53,13 @@ class CaptionEvents(EventSourceResponse):
 
     @staticmethod
     async def _events(
-        pieces: AsyncIterator[CaptionPiece | Caption], encode: Encode, end: bytes
+        pieces: AsyncIterator[CaptionPiece | Caption], encode: Encode, end: bytes, tell: Tell
     ) -> AsyncIterator[bytes]:
         try:
             async for piece in pieces:
                 yield encode(piece)
         except Exception as error:  # noqa: BLE001 (it is told to the client; its cause is not, where it is ours)
-            yield _event("problem", problem_of_any(error).model_dump())
+            yield tell(problem_of_any(error))
         yield end
 
 

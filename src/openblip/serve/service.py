@@ -20,7 +20,7 @@ from openblip.pipeline import Blip
 from openblip.serve import problems
 from openblip.serve.addresses import FetchSettings, PictureFetcher
 from openblip.serve.admission import Admission
-from openblip.serve.bodies import Uploads, read_body
+from openblip.serve.bodies import Schema, Uploads, read_body
 from openblip.serve.cache import ResultCache
 from openblip.serve.metrics import Metrics
 from openblip.serve.problems import Problem, ProblemError
@@ -131,13 +131,18 @@ class Service:
         """What a task's route does: the response as JSON, or as a stream, which the caller closes. Raises ProblemError
         or OpenBlipError."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.request())
-            arrived = stack.enter_context(self._uploads.of(self.busy))
-            body = await read_body(request, schema, self.settings, arrived)
+            body = await stack.enter_async_context(self.taken(request, schema))
             if not isinstance(body, CaptionRequest) or not body.stream:
                 return await unless_gone(request, self.results(body), self.settings.timeout_s)
-            stream = await self._stream(stack, body)
-            return Stream(await _begun(stream, self.settings.timeout_s), stack.pop_all().aclose)
+            stream = await self.stream(stack, body)
+            return Stream(await begun(stream, self.settings.timeout_s), stack.pop_all().aclose)
+
+    @asynccontextmanager
+    async def taken(self, request: Request, schema: type[Schema]) -> AsyncIterator[Schema]:
+        """A request's body; request and body count until the block is left. Raises ProblemError."""
+        async with self.request():
+            with self._uploads.of(self.busy) as arrived:
+                yield await read_body(request, schema, self.settings, arrived)
 
     async def results(self, body: PictureRequest) -> bytes:
         """A request's response as JSON. Raises ProblemError or OpenBlipError."""
@@ -153,9 +158,7 @@ class Service:
         pieces = [_failed(each) if isinstance(each, Problem) else each for each in found]
         return head.encode() + b',"results":[' + b",".join(pieces) + b"]}"
 
-    async def _stream(
-        self, stack: AsyncExitStack, body: CaptionRequest
-    ) -> AsyncGenerator[CaptionPiece | Caption, None]:
+    async def stream(self, stack: AsyncExitStack, body: CaptionRequest) -> AsyncGenerator[CaptionPiece | Caption, None]:
         """The pieces of a caption; the model is held, and the search goes on, until the stack is closed."""
         if len(body.images) != 1:
             raise ProblemError(422, "stream", "a stream is of one picture: send one, or leave out stream")
@@ -263,7 +266,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T], timeout_s:
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def _begun(
+async def begun(
     pieces: AsyncGenerator[CaptionPiece | Caption, None], timeout_s: float
 ) -> AsyncIterator[CaptionPiece | Caption]:
     """The same pieces, of which the first one is there: what is wrong with the request is raised now. All must come in

@@ -19,6 +19,7 @@ from PIL import Image
 
 from openblip.config import VisionConfig
 from openblip.engine import Floats, ImageStates
+from openblip.errors import TextError
 from openblip.image import ImageLimits, load_image, preprocess
 from openblip.parts import Part
 from openblip.pictures import Clock, Loaded
@@ -29,6 +30,7 @@ from openblip.serve.encodings import Encodings
 from openblip.tasks.captions import Captioner
 from openblip.tasks.encoded import Encoded
 from openblip.tasks.inquiries import Inquiry, analyses, check, needs_pixels, parts_for
+from openblip.tasks.matches import text_vectors
 from openblip.tasks.stream import CaptionStream
 from openblip.types import Analysis, Caption, CaptionPiece, GenerateOptions, Timing
 
@@ -154,6 +156,19 @@ class Worker:
             yield growing.caption
         finally:
             self.batcher.later(growing.close)
+
+    async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """Unit vectors of texts, and how many tokens these have as the model reads them.
+
+        Raises ModelError, TextError on an empty one, and Refused where too much waits.
+        """
+        self.batcher.admit()
+        part = self.blip.part("embed")
+        if empty := [text for text in texts if not text.strip()]:
+            raise TextError(f"a text is empty ({empty[0]!r}): give it words, or leave it out")
+        tokens = part.tokenizer.encode_unimodal(texts, part.config.text.max_positions).lengths.sum()
+        vectors = await self.batcher.run(partial(text_vectors, part, texts))
+        return vectors.tolist(), int(tokens)
 
     async def close(self, within_s: float) -> bool:
         """As in `Batcher`."""
