@@ -1,18 +1,19 @@
 # Every target sets up what it needs from a machine that has only Python 3.11 and make; a second call is quick.
 #
-#   make run     install openblip and mini, caption the sample photos (no torch)
+#   make run     install openblip and mini, caption the sample photos, then serve on localhost until Ctrl-C (no torch)
 #   make test    install the development tools, then check, then the tests, the slow ones of the engines' parity too
 #   make check   ruff, mypy --strict, import-linter
 #   make bench   measure mini on this machine, then make compare (stop everything else first)
 #   make compare measure openblip beside transformers, OpenVINO and ONNX Runtime (COMPARE_OPTIONS="--quick": a try)
 #   make clean   remove the environment and all caches
 #
-# PYTHON=python3.12 picks another interpreter; PYTEST_OPTIONS="-m slow" another choice of tests.
+# PYTHON=python3.12 picks another interpreter; PORT=8080 another port; PYTEST_OPTIONS="-m slow" another choice of tests.
 
 PYTHON ?= python3.11
 PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 COMPARE_OPTIONS ?=
+PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,8 +23,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: run test check bench compare clean
 .DELETE_ON_ERROR:
 
-run: $(STAMPS)/runtime
+run: $(STAMPS)/service
 	$(BIN)/openblip caption samples
+	$(BIN)/openblip serve --port $(PORT)
 
 # The training tests have a process of their own: after all other tests, with OpenVINO and torch loaded for minutes, a signal
 # or a child process of theirs ended pytest with SIGSEGV (docs/lab-log.md).
@@ -58,6 +60,10 @@ $(STAMPS)/environment: constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip
 	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/service: $(STAMPS)/runtime
+	$(INSTALL) --editable ".[serve]" --editable models/mini
+	@touch $@
 
 $(STAMPS)/runtime: $(STAMPS)/environment pyproject.toml models/mini/pyproject.toml
 	$(INSTALL) --editable . --editable models/mini

@@ -26,6 +26,9 @@ PAGES = sorted(
 IMPORT_NAMES = {
     "diskcache-community": "diskcache_community",
     "huggingface-hub": "huggingface_hub",
+    "opentelemetry-api": "opentelemetry",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry",
+    "opentelemetry-sdk": "opentelemetry",
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
     "pydantic-settings": "pydantic_settings",

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
@@ -61,6 +62,17 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+_OPERATION = ("/healthz", "/readyz", "/metrics")
+TRACES: TelemetryConfig = {
+    "auto_configure": True,  # where OTEL_EXPORTER_OTLP_ENDPOINT says so
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "exclude": lambda scope: scope.get("path") in _OPERATION,
+}
+"""Spans of requests, with what `Service` says of their pictures; /metrics and the log have the rest."""
+
+
 def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseException], None] | None = None) -> FastAPI:
     """The application; its state has the `service`. load: a model by its name. failed: told why it cannot start."""
     service = Service(settings, load)
@@ -88,6 +100,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
         docs_url=None,  # `_add_docs` gives it a Content-Security-Policy
         redoc_url=None,
         dependencies=[Depends(admit)],
+        telemetry=TRACES,
         redirect_slashes=False,  # the address that it redirects to is made of what the client says the host is
     )
     app.state.service = service

@@ -10,8 +10,9 @@ from types import FrameType
 
 import uvicorn
 
+from openblip.errors import OptionError
 from openblip.serve.app import create_app
-from openblip.serve.observe import JsonLines
+from openblip.serve.observe import JsonLines, PlainLines
 from openblip.serve.protocol import bounded
 from openblip.serve.service import Load, Service
 from openblip.serve.settings import ServeSettings
@@ -85,11 +86,13 @@ def run(settings: ServeSettings, load: Load) -> None:
     server.run(sockets=[listening])
     if server.failure is not None:
         raise server.failure
+    if not server.started:
+        raise OptionError("the service did not start, for the reason that the log gives: put it right and start again")
 
 
 def _log_to(level: str) -> None:
-    """JSON lines on stderr, of this package and of what is wrong elsewhere."""
+    """On stderr, this package and what is wrong elsewhere: JSON lines, or plain ones where a person reads them."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("openblip").setLevel(level.upper())

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
+from opentelemetry import trace
 from starlette.requests import Request
 
 from openblip.errors import ImageError, InputError
@@ -215,6 +216,7 @@ class Service:
         timing = {"queue_s": examined.queue_s, **asdict(examined.timing)}
         if not examined.cached:
             self.metrics.saw_stages(timing)
+        trace.get_current_span().add_event("picture", {"openblip.cached": examined.cached, **timing})
         rest = json.dumps({"cached": examined.cached, "timing": timing, "error": None})
         return examined.analysis[:-1] + b"," + rest[1:].encode()  # one object of two: nothing is parsed again
 
