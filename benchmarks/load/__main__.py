@@ -33,6 +33,10 @@ FRESH, FRESH_MIXED = 10_000, 3_000
 """More pictures than a run can ask for: 130 a second for 75 seconds; a test that runs out of them says so."""
 
 
+class Stopped(Exception):
+    """The time is over, or somebody asked for the end. What was measured before is written."""
+
+
 def main() -> int:
     """Make pictures and weights, run the parts, print the tables, write JSON, Markdown, page and plot."""
     arguments = _arguments()
@@ -56,11 +60,19 @@ def main() -> int:
             "threads": setup.threads,
             "photos": len(originals),
             "machine": machine(load_before, PACKAGES),
+            "failed": {},
         }
         for part in arguments.parts.split(","):
-            result[part] = _run(part, setup, arguments)
+            try:
+                result[part] = _run(part, setup, arguments)
+            except Stopped as error:
+                result["failed"][part] = str(error)
+                break
+            except (RuntimeError, OSError, ValueError) as error:
+                print(f"{part}: {error}", file=sys.stderr)
+                result["failed"][part] = str(error).splitlines()[0]
     _write(result, arguments)
-    return 0
+    return 1 if result["failed"] else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -91,12 +103,12 @@ def _arguments() -> argparse.Namespace:
 
 @contextmanager
 def _limited(seconds: int) -> Iterator[None]:
-    """An alarm, and SIGTERM, raise in the main thread, so that everything that was started is stopped on the way
-    out."""
+    """The end of the time, and SIGTERM, raise in the main thread, so that everything that was started is stopped on
+    the way out."""
 
     def end(number: int, frame: object) -> None:
-        what = f"stopped after {seconds} s: --limit" if number == signal.SIGALRM else "stopped by SIGTERM"
-        sys.exit(what)
+        reason = f"after {seconds} s (--limit)" if number == signal.SIGALRM else "by SIGTERM"
+        raise Stopped(f"stopped {reason}")
 
     for number in (signal.SIGALRM, signal.SIGTERM):
         signal.signal(number, end)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -59,8 +60,8 @@ class Found:
 
 def run(server: Running, plan: Plan, pictures: Path, work: Path, limit_s: float) -> Found:
     """Ask with as many users all the time."""
-    total_s = plan.lead_s + plan.seconds + plan.tail_s
-    options = ["--users", str(plan.count), "--spawn-rate", str(max(1.0, plan.count / 2)), "--run-time", f"{total_s:g}s"]
+    total_s = ceil(plan.lead_s + plan.seconds + plan.tail_s)
+    options = ["--users", str(plan.count), "--spawn-rate", str(max(1.0, plan.count / 2)), "--run-time", f"{total_s}s"]
     before = servers.counters(server.url)
     seen, watch = _locust(server, ["locustfile.py"], [*options, plan.users], pictures, work, limit_s)
     counted = _difference(before, servers.counters(server.url))

@@ -135,7 +135,7 @@ def _one(server: Server, plan: Plan, setup: Setup, reference: list[str] | None =
         found = run(started, plan, setup.pictures, setup.work, setup.limit_s)
     return {
         "name": server.name, "title": server.title, "start_s": started.start_s, "same_captions": same,
-        "hit_rate": hit_rate(found.counted), **found.entry(),
+        "compared": len(files), "hit_rate": hit_rate(found.counted), **found.entry(),
     }  # fmt: skip
 
 

@@ -46,11 +46,12 @@ def measure(
     count: int,
     environment: Mapping[str, str],
 ) -> list[float]:
-    """Pictures a second, by round."""
+    """Pictures a second, by round. Raises RuntimeError with the last words of a process that failed."""
     command = [sys.executable, "-m", "benchmarks.load.raw", model, precision or "default", str(threads), str(rounds)]
-    done = subprocess.run(
-        [*command, str(folder), str(count)], env=dict(environment), check=True, stdout=subprocess.PIPE, text=True
-    )
+    command += [str(folder), str(count)]
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the engine alone: {done.stderr.strip().splitlines()[-1:]}")
     rates: list[float] = json.loads(done.stdout.splitlines()[-1])
     return rates
 

@@ -88,7 +88,7 @@ def _rivals(entries: Sequence[Mapping[str, Any]]) -> str:
             [
                 f"{letter}{entry['title']}", f"**{rate:.2f}**", *ratios, *times, _errors(entry),
                 _number(entry["cpu"]["server"]), _number(entry["cpu"]["client"]),
-                f"{entry['rss_mib'].get('most', 0):.0f}", f"{entry['same_captions']} of {entries[0]['compared']}",
+                f"{entry['rss_mib'].get('most', 0):.0f}", f"{entry['same_captions']} of {entry['compared']}",
             ]
         )  # fmt: skip
     failed = [f"- {entry['title']}: {entry['failed']}" for entry in entries if "failed" in entry]
@@ -137,6 +137,7 @@ def _notes(result: Mapping[str, Any]) -> str:
             f"{facts['load_before']}; {result['date']}. Python {facts['python']}, {versions}.",
             f"{result['photos']} photos; model: {result['model']}, {precision}; full-size: BLIP {result['base']},",
             f"random weights. Command: `{result['command']}`",
+            *(f"Failed: {part}: {reason}" for part, reason in result.get("failed", {}).items()),
         ]
     )
 
