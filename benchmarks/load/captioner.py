@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -20,10 +21,10 @@ class Captioner:
 
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        model = transformers.BlipForConditionalGeneration.from_pretrained(folder, dtype=TYPES[precision])
-        self._model = model.eval()
-        self._pixels = transformers.BlipImageProcessor.from_pretrained(folder)
-        self._words = transformers.BertTokenizerFast.from_pretrained(folder)
+        library: Any = transformers  # parts of it are made when asked for, which no type checker sees
+        self._model = library.BlipForConditionalGeneration.from_pretrained(folder, dtype=TYPES[precision])
+        self._pixels = library.BlipImageProcessor.from_pretrained(folder)
+        self._words = library.BertTokenizerFast.from_pretrained(folder)
 
     def decoded(self, file: bytes) -> torch.Tensor:
         """The pixels of a file, [3, size, size]."""
