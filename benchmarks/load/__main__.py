@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="mini", help="of all parts but `rivals`")
     parser.add_argument("--precision", choices=("f32", "bf16", "int8"), help="of that model; default: what it chooses")
     parser.add_argument("--precisions", default="int8,bf16,f32", help="of openblip in `rivals`; none leaves it out")
-    parser.add_argument("--size", choices=("tiny", "base", "large"), default="base", help="of the weights in `rivals`")
+    parser.add_argument("--size", choices=("tiny", "base", "large"), help="of the weights in `rivals`; default: base")
     parser.add_argument("--threads", type=int, help="of every server; default: the physical cores")
     parser.add_argument("--data", type=Path, default=data if data.is_dir() else None, help="folder with more photos")
     parser.add_argument("--work", type=Path, help="folder to keep pictures, weights and logs in; default: none kept")
@@ -94,9 +94,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if unknown := set(arguments.parts.split(",")) - set(PHASES):
         parser.error(f"no part is called {', '.join(sorted(unknown))}: give some of {', '.join(PHASES)}")
-    if arguments.quick:
-        arguments.size = "tiny"
-    elif arguments.output is None:
+    arguments.size = arguments.size or ("tiny" if arguments.quick else "base")
+    if not arguments.quick and arguments.output is None:
         arguments.output = results / "load.json"
     return arguments
 

@@ -21,7 +21,7 @@ from locust.contrib.fasthttp import FastHttpUser
 
 from benchmarks.load.mix import CONTENT_TYPE, TASKS, fields_of, form
 from benchmarks.load.pictures import zipf
-from benchmarks.load.records import Record, write
+from benchmarks.load.records import Record, verdict, write
 
 _LONGEST_WAIT_S = 5.0
 _HEADERS = {"Content-Type": CONTENT_TYPE}
@@ -95,15 +95,15 @@ class _User(FastHttpUser):  # type: ignore[misc]
         ) as response:  # fmt: skip
             seconds = time() - started
             content = response.content or b""
-            status = int(response.status_code)
-            if status == 200 and (b'"error":{' in content or b'"results":[' not in content):
-                status = -1
+            status, cached = int(response.status_code), False
+            if status == 200:
+                status, cached = verdict(content)
             if status in (200, 429):
                 response.success()
             else:
                 response.failure(f"{status}: {content[:200]!r}")
             users = State.environment.runner.user_count
-            State.records.append(Record(started, seconds, task, status, b'"cached":true' in content, len(body), users))
+            State.records.append(Record(started, seconds, task, status, cached, len(body), users))
         if status == 429:
             gevent.sleep(min(_LONGEST_WAIT_S, float(response.headers.get("retry-after") or 1.0)))
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import psutil
 
-_STOP_S = 15.0
 _EVERY_S = 0.5
 
 
@@ -37,10 +36,14 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stop_s: float = 15.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a group of its own, its output in `log`. Behind the block the whole group is gone: asked to by
-    SIGTERM, killed when it does not obey."""
+    SIGTERM, killed when it does not obey within stop_s."""
     with log.open("ab") as file:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
@@ -49,7 +52,7 @@ def running(
     try:
         yield process
     finally:
-        _stop(process)
+        _stop(process, stop_s)
 
 
 @contextmanager
@@ -133,12 +136,12 @@ def _listens(port: int) -> bool:
     return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], limit_s: float) -> None:
     """The group was made by us, and has the process's own number."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_S)
+            process.wait(limit_s)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -47,6 +47,17 @@ class Summary:
     errors: dict[str, int]
 
 
+def verdict(content: bytes) -> tuple[int, bool]:
+    """What an answer of status 200 says: 200, or -1 where it holds an error or no result; and whether all of it was
+    cached."""
+    try:
+        results = json.loads(content)["results"]
+        failed = not results or any(result.get("error") for result in results)
+        return (-1 if failed else 200), all(result["cached"] for result in results)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return -1, False
+
+
 def write(records: Iterable[Record], path: Path) -> None:
     """As JSON lines."""
     path.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records), encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+PARTS = ("engine", "uncached", "cached", "rivals", "mix")
 _HEAD = [
     "clients", "requests/s", "p50, ms", "p95, ms", "p99, ms", "refused (429)", "errors", "cores busy: server",
     "cores busy: client",
@@ -100,7 +101,7 @@ def _rivals(entries: Sequence[Mapping[str, Any]]) -> str:
 def _mix(entry: Mapping[str, Any] | None) -> str:
     if not entry:
         return ""
-    hits = "" if entry["hit_rate"] is None else f" The cache's hit rate was {entry['hit_rate']:.0%}."
+    hits = "" if entry["hit_rate"] is None else f"Of the cache's lookups {entry['hit_rate']:.0%} spared a computation."
     rows = [[*_cells(step), f"{step['summary']['cached']:.0%}"] for step in entry["steps"]]
     return f"### The realistic mix\n\n{table([*_HEAD, 'answers from the cache'], rows)}\n\n{hits}".rstrip()
 
