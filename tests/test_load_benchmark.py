@@ -109,19 +109,22 @@ def test_percentiles_are_times_that_were_measured() -> None:
     assert percentiles_ms([]) == {}
 
 
-def test_a_request_counts_by_its_share_of_the_window() -> None:
+def test_the_rate_is_that_of_whole_batches() -> None:
     seen = [
         record(8, 4), record(10, 5, cached=True), record(19, 2), record(2, 1), record(12, 1, 429), record(13, 1, 500),
         record(14, 1, -1), record(30, 1),
     ]  # fmt: skip
     found = summary(seen, 10, 20)
-    assert_allclose(found.rate, (0.5 + 1 + 0.5) / 10)
+    assert_allclose(found.rate, 2 / (15 - 3))
     assert (found.answered, found.cached, found.refused, found.errors) == (2, 0.5, 1, {"-1": 1, "500": 1})
     assert found.percentiles_ms == {"p50": 4000.0, "p95": 5000.0, "p99": 5000.0}
     # Batches of 8 that take 3 s, one behind the other: whatever the window, the same rate.
     batches = [record(3.0 * batch, 3.0) for batch in range(20) for _ in range(8)]
-    for end_s in (10, 11, 12.5):
-        assert_allclose(summary(batches, 1, end_s).rate, 8 / 3)
+    for start_s, end_s in ((3.5, 10), (4, 11), (5, 12.5), (5.5, 7)):
+        assert_allclose(summary(batches, start_s, end_s).rate, 8 / 3)
+    one_by_one = [record(0, 2.5 * (place + 1)) for place in range(16)]  # nothing before the window
+    assert_allclose(summary(one_by_one, 0, 21).rate, 1 / 2.5)
+    assert summary(batches, 0, 3).rate == summary(batches, 100, 200).rate == 0.0
 
 
 def test_records_survive_their_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -132,12 +132,14 @@ def _make_pictures(folder: Path, originals: Any, arguments: argparse.Namespace) 
     """Those that are not there yet."""
     part = 5 if arguments.quick else 1
     mixed = folder / "mixed"
-    for target, write in (
-        (folder / "fresh", lambda at: pictures.write_fresh(at, originals, FRESH // part, {pictures.USUAL_SIDE: 1.0})),
-        (folder / "large", lambda at: pictures.write_large(at, originals, 40 // part)),
-        (mixed / "fresh", lambda at: pictures.write_fresh(at, originals, FRESH_MIXED // part, pictures.SIDES)),
-        (mixed / "pool", lambda at: pictures.write_fresh(at, originals, 200 // part, pictures.SIDES, first=1 << 20)),
-    ):
+    usual = {pictures.USUAL_SIDE: 1.0}
+    wanted: dict[Path, Callable[[Path], object]] = {
+        folder / "fresh": lambda at: pictures.write_fresh(at, originals, FRESH // part, usual),
+        folder / "large": lambda at: pictures.write_large(at, originals, 40 // part),
+        mixed / "fresh": lambda at: pictures.write_fresh(at, originals, FRESH_MIXED // part, pictures.SIDES),
+        mixed / "pool": lambda at: pictures.write_fresh(at, originals, 200 // part, pictures.SIDES, first=1 << 20),
+    }
+    for target, write in wanted.items():
         if not target.is_dir():
             print(f"writing pictures into {target}", file=sys.stderr, flush=True)
             unfinished = target.with_name(f"{target.name}.part")

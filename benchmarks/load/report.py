@@ -84,7 +84,8 @@ def _rivals(entries: Sequence[Mapping[str, Any]]) -> str:
         rate = entry["summary"]["rate"]
         ratios = [f"{_ratio(rate, other['summary']['rate']) or 0:.1f} x" for other in others]
         letter = {id(other): f"({mark}) " for mark, other in zip("ab", others, strict=False)}.get(id(entry), "")
-        times = [_number((entry["summary"]["percentiles_ms"].get(name) or 0) / 1000) for name in ("p50", "p99")]
+        milliseconds = entry["summary"]["percentiles_ms"]
+        times = [_number(milliseconds[name] / 1000 if name in milliseconds else None) for name in ("p50", "p99")]
         rows.append(
             [
                 f"{letter}{entry['title']}", f"**{rate:.2f}**", *ratios, *times, _errors(entry),
