@@ -49,7 +49,7 @@ def main() -> int:
             return 0
         setup = Setup(
             work, folder, work / f"base-{arguments.size}", arguments.model, arguments.precision,
-            checked_threads(arguments.threads), 0.05 if arguments.quick else 1.0,
+            checked_threads(arguments.threads), 0.05 if arguments.quick else arguments.scale,
         )  # fmt: skip
         result: dict[str, Any] = {
             "command": _command(),
@@ -87,15 +87,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of every server; default: the physical cores")
     parser.add_argument("--data", type=Path, default=data if data.is_dir() else None, help="folder with more photos")
     parser.add_argument("--work", type=Path, help="folder to keep pictures, weights and logs in; default: none kept")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all times: 0.3 for a first impression")
     parser.add_argument("--limit", type=int, default=3600, help="seconds for everything; then all is stopped")
     parser.add_argument("--quick", action="store_true", help="seconds and a tiny model: to see that everything runs")
     parser.add_argument("--pictures-only", type=Path, metavar="FOLDER", help="write the pictures there, and end")
-    parser.add_argument("--output", type=Path, help="JSON; default: benchmarks/results/load.json, none with --quick")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="JSON; default: benchmarks/results/load.json, none with --quick or a --scale below 1",
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.parts.split(",")) - set(PHASES):
         parser.error(f"no part is called {', '.join(sorted(unknown))}: give some of {', '.join(PHASES)}")
     arguments.size = arguments.size or ("tiny" if arguments.quick else "base")
-    if not arguments.quick and arguments.output is None:
+    if not arguments.quick and arguments.scale >= 1 and arguments.output is None:
         arguments.output = results / "load.json"
     return arguments
 

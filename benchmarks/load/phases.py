@@ -38,7 +38,7 @@ class Setup:
     @property
     def quick(self) -> bool:
         """Whether this only shows that everything runs."""
-        return self.scale < 1
+        return self.scale < 0.1
 
     def openblip(self, model: str, precision: str | None, cache: str = "disk") -> Server:
         """Ours, with what all runs of it share."""

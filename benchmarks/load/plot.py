@@ -53,6 +53,7 @@ def _ramp(axes: Any, entry: Any) -> None:
     users = [str(step["users"]) for step in entry["steps"]]
     bars = axes.bar(users, [step["summary"]["rate"] for step in entry["steps"]], color=SECOND, width=0.5)
     axes.bar_label(bars, fmt="%.0f", fontsize=8)
+    axes.margins(y=0.2)
     axes.set_ylabel("answers a second", fontsize=8)
     axes.set_xlabel("users", fontsize=8)
     times = axes.twinx()
