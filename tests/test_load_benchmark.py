@@ -120,7 +120,7 @@ def test_the_rate_is_that_of_whole_batches() -> None:
     assert found.percentiles_ms == {"p50": 4000.0, "p95": 5000.0, "p99": 5000.0}
     # Batches of 8 that take 3 s, one behind the other: whatever the window, the same rate.
     batches = [record(3.0 * batch, 3.0) for batch in range(20) for _ in range(8)]
-    for start_s, end_s in ((3.5, 10), (4, 11), (5, 12.5), (5.5, 7)):
+    for start_s, end_s in ((1, 10), (4, 11), (5, 12.5), (5.5, 7)):
         assert_allclose(summary(batches, start_s, end_s).rate, 8 / 3)
     one_by_one = [record(0, 2.5 * (place + 1)) for place in range(16)]  # nothing before the window
     assert_allclose(summary(one_by_one, 0, 21).rate, 1 / 2.5)
@@ -160,8 +160,7 @@ RESULT: dict[str, Any] = {
     "threads": 2, "photos": 4, "failed": {"cached": "redis-server is missing"},
     "machine": {"cpu": "A processor", "instructions": ["avx2"], "cores": 2, "memory_gib": 8.0, "load_before": 0.1,
                 "python": "3.11", "versions": {"locust": "2"}},
-    "engine": {"pictures": 512, "rates": [99.0, 100.0, 101.0], "rate": 100.0},
-    "uncached": {"name": "openblip", "title": "openblip", **WINDOW},
+    "uncached": {"name": "openblip", "title": "openblip", **WINDOW, "engine": [99.0, 98.0, 100.0]},
     "cached": [{"cache": "redis", "name": "openblip", "title": "openblip", **WINDOW}],
     "rivals": [
         {"name": name, "title": name, "same_captions": 8, "compared": 8, **WINDOW,

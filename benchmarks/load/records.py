@@ -35,7 +35,8 @@ class Record:
 @dataclass(frozen=True)
 class Summary:
     """What the requests of a window come to. answered: those that ended in it, well. rate: of them a second, counted
-    from the last answer before the window to the last one in it, so that batches at its edges do not matter.
+    from the last answer before the window (the first request, where there is none) to the last one in it, so that
+    batches at its edges do not matter.
     percentiles_ms: of the answered. cached: share of those. refused: answered 429. errors: all others, by status."""
 
     seconds: float
@@ -73,14 +74,13 @@ def summary(records: Sequence[Record], start_s: float, end_s: float) -> Summary:
     """Of the window from start_s to end_s."""
     ended = [record for record in records if start_s <= record.end_s < end_s]
     answered = [record for record in ended if record.status == 200]
-    before_s = max(
-        (record.end_s for record in records if record.status == 200 and record.end_s < start_s), default=None
-    )
+    begun_s = min((record.start_s for record in records), default=start_s)
+    before = [record.end_s for record in records if record.status == 200 and record.end_s < start_s]
     errors = Counter(str(record.status) for record in ended if record.status not in (200, 429))
     return Summary(
         seconds=round(end_s - start_s, 3),
         answered=len(answered),
-        rate=_rate(sorted(record.end_s for record in answered), before_s),
+        rate=_rate([record.end_s for record in answered], max(before, default=begun_s)),
         percentiles_ms=percentiles_ms([record.seconds for record in answered]),
         cached=sum(record.cached for record in answered) / max(1, len(answered)),
         refused=sum(record.status == 429 for record in ended),
@@ -97,8 +97,5 @@ def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
     return {f"p{percent}": round(float(value), 2) for percent, value in zip(PERCENTILES, found, strict=True)}
 
 
-def _rate(ends_s: Sequence[float], before_s: float | None) -> float:
-    """Answers a second. Where nothing came before, the first answer is where the clock starts."""
-    if before_s is None:
-        ends_s, before_s = ends_s[1:], ends_s[0] if ends_s else None
-    return len(ends_s) / (ends_s[-1] - before_s) if ends_s and before_s is not None and ends_s[-1] > before_s else 0.0
+def _rate(ends_s: Sequence[float], since_s: float) -> float:
+    return len(ends_s) / (max(ends_s) - since_s) if ends_s else 0.0
