@@ -5,6 +5,7 @@
 #   make check   ruff, mypy --strict, import-linter
 #   make bench   measure mini on this machine, then make compare (stop everything else first)
 #   make compare measure openblip beside transformers, OpenVINO and ONNX Runtime (COMPARE_OPTIONS="--quick": a try)
+#   make load    measure the service under load, beside two rivals (LOAD_OPTIONS="--quick": a try; docs/load.md)
 #   make clean   remove the environment and all caches
 #
 # PYTHON=python3.12 picks another interpreter; PORT=8080 another port; PYTEST_OPTIONS="-m slow" another choice of tests.
@@ -14,13 +15,14 @@ PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 COMPARE_OPTIONS ?=
 PORT ?= 8000
+LOAD_OPTIONS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check bench compare clean
+.PHONY: run test check bench compare load clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/service
@@ -50,6 +52,9 @@ bench: $(STAMPS)/runtime
 
 compare: $(STAMPS)/bench
 	$(BIN)/python -m benchmarks.compare $(COMPARE_OPTIONS)
+
+load: $(STAMPS)/bench
+	$(BIN)/python -m benchmarks.load $(LOAD_OPTIONS)
 
 clean:
 	rm -rf $(VENV) build dist models/*/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The service under load, beside what others would run in its place: `make load`. See docs/load.md."""
