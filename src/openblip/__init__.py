@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take this name for typing's own, whose import costs more than all of this file
 if TYPE_CHECKING:
+    from openblip.client import Client
     from openblip.errors import (
         CheckpointError,
         DataError,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         ModelNotFound,
         OpenBlipError,
         OptionError,
+        ServiceError,
         TextError,
         TrainingError,
     )
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "openblip.client": ("Client",),
     "openblip.errors": (
         "CheckpointError",
         "DataError",
@@ -37,6 +40,7 @@ _HOMES = {
         "ModelNotFound",
         "OpenBlipError",
         "OptionError",
+        "ServiceError",
         "TextError",
         "TrainingError",
     ),
@@ -62,6 +66,7 @@ __all__ = [
     "CaptionPiece",
     "CaptionStream",
     "CheckpointError",
+    "Client",
     "DataError",
     "Embedding",
     "GenerateOptions",
@@ -74,6 +79,7 @@ __all__ = [
     "OpenBlipError",
     "OptionError",
     "Outcome",
+    "ServiceError",
     "TextError",
     "Timing",
     "TrainingError",

@@ -10,6 +10,7 @@
     │   └── CheckpointError   a folder whose config or tensors do not fit
     ├── DataError             a data set that cannot be read or does not hold what it must
     ├── TrainingError         a training run that cannot start, go on or resume
+    ├── ServiceError          a service that cannot be reached or does not serve
     └── MissingExtra          an optional dependency is not installed
 
 A message says what is wrong, names the value and gives the remedy, in one line. Doors (CLI, HTTP) print it as it is.
@@ -54,6 +55,15 @@ class DataError(OpenBlipError):
 
 class TrainingError(OpenBlipError):
     """A training run that cannot start, go on or resume."""
+
+
+class ServiceError(OpenBlipError):
+    """A service that cannot be reached, or does not serve. status: of its answer, where there was one; code: what it
+    calls the reason."""
+
+    def __init__(self, message: str, status: int | None = None, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
 
 
 class MissingExtra(OpenBlipError, ImportError):

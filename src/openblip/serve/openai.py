@@ -157,7 +157,8 @@ class _Doors:
             each = {str: iter(of_texts), bytes: iter(of_pictures)}
             data = [_vector(index, next(each[type(item)]), body) for index, item in enumerate(body.input)]
             usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens)
-            return Embeddings(data=data, model=body.model or self._service.sets.names[0], usage=usage)
+            model = body.model or self._service.sets.names[0]
+            return Embeddings(data=data, model=model, system_fingerprint=worker.revision, usage=usage)
 
     async def _picture_vectors(self, pictures: list[bytes | str], model: str) -> list[list[float]]:
         if not pictures:

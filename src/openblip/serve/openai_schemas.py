@@ -192,11 +192,12 @@ class EmbeddingsUsage(BaseModel):
 
 
 class Embeddings(BaseModel):
-    """One vector an input, in order."""
+    """One vector an input, in order. system_fingerprint: the revision of the model."""
 
     object: Literal["list"] = "list"
     data: list[Vector]
     model: str
+    system_fingerprint: str
     usage: EmbeddingsUsage
 
 

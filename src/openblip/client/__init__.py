@@ -1,0 +1,9 @@
+"""A client of `openblip serve`: the calls of `Blip`, done elsewhere. Knows HTTP; does not know the service's code."""
+
+from openblip.client.client import Client as Client
+from openblip.client.client import RemoteCaptionStream as RemoteCaptionStream
+from openblip.client.results import Results as Results
+from openblip.client.results import Served as Served
+from openblip.client.results import ServedModel as ServedModel
+from openblip.client.results import ServedTiming as ServedTiming
+from openblip.client.retries import Retries as Retries
