@@ -79,6 +79,14 @@ class RunningService:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_bytes(self) -> int:
+        """The most that it ever held."""
+        [line] = [line for line in self._status() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+
+    def _status(self) -> list[str]:
+        return Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 

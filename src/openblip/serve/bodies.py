@@ -20,6 +20,8 @@ from openblip.serve.settings import ServeSettings
 
 Schema = TypeVar("Schema", bound=BaseModel)
 _FILES = "images"
+_MAX_VALUES = 200_000
+"""Of a JSON body: 32 MB of empty lists would be 760 MB of Python's."""
 
 
 class Uploads:
@@ -89,12 +91,16 @@ def _too_large(limit: int) -> ProblemError:
 
 
 def _parsed(body: bytes) -> Any:
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MAX_VALUES:
+        raise ProblemError(400, "json", f"the body has more than {_MAX_VALUES:,} values: ask for less at once")
     try:
         return json.loads(body)
     except RecursionError as error:
         raise ProblemError(400, "json", "the body is nested too deeply") from error
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ProblemError(400, "json", f"the body is not JSON: {error}") from error
+    except ValueError as error:  # of Python's bound on digits
+        raise ProblemError(400, "json", "a number of the body has too many digits") from error
 
 
 async def _form(request: Request, schema: type[BaseModel], settings: ServeSettings) -> dict[str, Any]:

@@ -39,12 +39,14 @@ Picture = Annotated[bytes | str, BeforeValidator(_decoded, json_schema_input_typ
 
 
 class PictureRequest(BaseModel):
-    """What every request has."""
+    """What every request has. Of its lists only the first fault is noted: each note takes a kilobyte."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={})
 
     images: list[Picture] = Field(
-        min_length=1, description="Pictures as base64, data URLs, or https addresses where the service fetches those."
+        min_length=1,
+        fail_fast=True,
+        description="Pictures as base64, data URLs, or https addresses where the service fetches those.",
     )
     model: str = Field("", description="One of the models that are served; the first where it is left out.")
 
@@ -96,8 +98,10 @@ class CaptionRequest(PictureRequest):
 class AnswerRequest(PictureRequest):
     """Answers to questions about pictures."""
 
-    questions: list[str] = Field(min_length=1, description="Each is asked of each picture.")
-    answers: list[str] | None = Field(None, min_length=1, description="The only answers allowed, where they are given.")
+    questions: list[str] = Field(min_length=1, fail_fast=True, description="Each is asked of each picture.")
+    answers: list[str] | None = Field(
+        None, min_length=1, fail_fast=True, description="The only answers allowed, where they are given."
+    )
     options: _Options = _Options()
 
     def inquiry(self) -> Inquiry:
@@ -111,7 +115,7 @@ class AnswerRequest(PictureRequest):
 class MatchRequest(PictureRequest):
     """How well texts describe pictures."""
 
-    texts: list[str] = Field(min_length=1, description="Each is held against each picture.")
+    texts: list[str] = Field(min_length=1, fail_fast=True, description="Each is held against each picture.")
 
     def inquiry(self) -> Inquiry:
         """The texts."""
@@ -132,9 +136,9 @@ class AnalyzeRequest(PictureRequest):
     caption: bool = False
     prompt: str = ""
     options: _Options = Field(_Options(), description="Of the caption.")
-    questions: list[str] = []
-    answers: list[str] | None = Field(None, min_length=1)
-    texts: list[str] = []
+    questions: list[str] = Field([], fail_fast=True)
+    answers: list[str] | None = Field(None, min_length=1, fail_fast=True)
+    texts: list[str] = Field([], fail_fast=True)
     embed: bool = False
 
     def inquiry(self) -> Inquiry:
