@@ -26,7 +26,7 @@ from openblip.serve.metrics import MEDIA_TYPE
 from openblip.serve.observe import Observed
 from openblip.serve.openai import REQUESTS as OPENAI_REQUESTS
 from openblip.serve.openai import add_openai
-from openblip.serve.problems import Problem, ProblemError
+from openblip.serve.problems import ProblemError
 from openblip.serve.schemas import (
     AnalyzeRequest,
     AnswerRequest,
@@ -50,8 +50,9 @@ _ABOUT = {
     "embed": "Unit vectors of pictures.",
     "analyze": "Any mix of tasks about pictures, each of which is encoded once.",
 }
+_PROBLEM_SCHEMA = {"schema": {"$ref": "#/components/schemas/Problem"}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": about, "content": {problems.MEDIA_TYPE: {}}}
+    status: {"description": about, "content": {problems.MEDIA_TYPE: _PROBLEM_SCHEMA}}
     for status, about in (
         (400, "The body cannot be read."), (401, "A key is needed."), (404, "The model is not served."),
         (408, "The body came too slowly."), (413, "The body is too large."), (415, "Neither JSON nor a form."),
@@ -60,6 +61,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (503, "Not ready, or shutting down."), (504, "It took too long."),
     )
 }  # fmt: skip
+_EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+_TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
 
 
 _OPERATION = ("/healthz", "/readyz", "/metrics")
@@ -131,7 +134,7 @@ def _add_tasks(app: FastAPI, service: Service) -> None:
             summary=_ABOUT[task],
             operation_id=task,
             response_model=Response,
-            responses=_PROBLEMS,
+            responses=_PROBLEMS | ({200: {"content": _EVENTS}} if schema is CaptionRequest else {}),
             openapi_extra={"requestBody": _body_schema(schema)},
         )
 
@@ -194,7 +197,7 @@ def _add_operation(app: FastAPI, service: Service) -> None:
         "/readyz",
         response_class=PlainTextResponse,
         summary="Whether the model is loaded and warm, and work is taken.",
-        responses={503: {"description": "Not ready, or shutting down."}},
+        responses={503: {"description": "Not ready, or shutting down.", "content": _TEXT}},
     )
     async def readyz() -> HTTPResponse:
         if service.ready:
