@@ -35,6 +35,7 @@ from openblip import (
     TextError,
 )
 from openblip.client import Results, Retries
+from openblip.client.requests import caption_call
 from openblip.client.retries import Attempts
 from openblip.serve.keys import new_key
 from serving import Server, serving
@@ -145,6 +146,17 @@ def test_more_pictures_than_a_request_takes(client: Client, blip: Blip, samples:
     expected = {photo: caption.text for photo, caption in zip(samples, blip.caption(samples), strict=True)}
     assert [each.text for each in found] == [expected[photo] for photo in many]
     assert len(found.served) == 20
+
+
+def test_large_pictures_go_apart(tmp_path: Path) -> None:
+    large, small = tmp_path / "large", tmp_path / "small"
+    large.write_bytes(bytes(9_000_000))
+    small.write_bytes(bytes(10))
+    call = caption_call([large, large, small, large, *[small] * 9], "", None, "")
+    assert [len(post.files) for post in call.posts] == [1, 2, 8, 2]
+    beyond = tmp_path / "beyond"
+    beyond.write_bytes(bytes(20_000_000))
+    assert [len(post.files) for post in caption_call([small, beyond], "", None, "").posts] == [1, 1]
 
 
 def test_a_caption_comes_in_pieces(client: Client, blip: Blip, samples: list[Path]) -> None:
@@ -334,6 +346,16 @@ def test_nobody_there_is_one_clear_error() -> None:
         Client(f"http://127.0.0.1:{port}", retries=Retries(2)).models()
     assert time.monotonic() - began > 0.3
     assert caught.value.status is None
+    with pytest.raises(ServiceError, match="no answer from http://127") as caught:
+        Client(f"http://me:secret@127.0.0.1:{port}", retries=Retries(0)).models()
+    assert "secret" not in str(caught.value)
+
+
+def test_the_service_may_stand_below_a_path() -> None:
+    with flaky(as_json(MODELS)) as server:
+        for address in (f"{server.url}/blip", f"{server.url}/blip/"):
+            assert Client(address).models()
+            assert server.seen[-1].path == "/blip/v1/models"
 
 
 def test_a_server_that_never_answers_costs_one_time_out() -> None:

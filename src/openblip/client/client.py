@@ -60,8 +60,9 @@ class Client:
         timeout_s: float = 60.0,
         retries: Retries = Retries(),  # noqa: B008 (frozen)
     ) -> None:
-        self.url, self.model, self._retries = url.rstrip("/"), model, retries
-        self._http = _connection(self.url, api_key or os.environ.get(KEY_VARIABLE, ""), timeout_s)
+        self._http = _connection(url, api_key or os.environ.get(KEY_VARIABLE, ""), timeout_s)
+        self.model, self._retries = model, retries
+        self._shown = str(self._http.base_url.copy_with(userinfo=b"")).rstrip("/")  # a password is nobody's to read
 
     def __enter__(self) -> Client:
         return self
@@ -104,7 +105,7 @@ class Client:
         self, image: ImageSource, prompt: str = "", options: GenerateOptions | None = None, *, model: str = ""
     ) -> RemoteCaptionStream:
         """The caption of one picture in pieces, as it grows. Retried until it begins, and not after."""
-        return RemoteCaptionStream(self._begun(stream_post(image, prompt, options, model or self.model)))
+        return RemoteCaptionStream(self._begun(stream_post(image, prompt, options, model or self.model)), self._shown)
 
     def answer(
         self,
@@ -162,7 +163,7 @@ class Client:
         import httpx2
 
         try:
-            return self._http.get(self.url + "/readyz").status_code == 200
+            return self._http.get("/readyz").status_code == 200
         except httpx2.HTTPError:
             return False
 
@@ -179,7 +180,7 @@ class Client:
         attempts = Attempts(self._retries)
         while True:
             try:
-                request = self._http.build_request(method, self.url + path, **arguments)
+                request = self._http.build_request(method, path, **arguments)
                 response = self._http.send(request, stream=stream)
                 if response.is_success:
                     return response
@@ -188,9 +189,9 @@ class Client:
                 finally:
                     response.close()
             except (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ConnectTimeout) as error:
-                wait = attempts.wait_s(_unreachable(self.url, error))
+                wait = attempts.wait_s(_unreachable(self._shown, error))
             except httpx2.RequestError as error:  # a time-out among them: it had its time
-                raise _unreachable(self.url, error) from error
+                raise _unreachable(self._shown, error) from error
             else:
                 failure = error_of(response.status_code, _json_or_none(response.content))
                 if response.status_code not in STATUSES:
@@ -206,8 +207,8 @@ class RemoteCaptionStream:
     Raises ServiceError where the connection breaks off, and what the service says is wrong.
     """
 
-    def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
+    def __init__(self, response: httpx2.Response, shown: str) -> None:
+        self._response, self._shown = response, shown
         self._caption: Caption | None = None
         self._pieces = self._run()
 
@@ -248,7 +249,7 @@ class RemoteCaptionStream:
                     return
                 yield found
         except httpx2.RequestError as error:
-            raise _unreachable(str(self._response.url), error) from error
+            raise _unreachable(self._shown, error) from error
         except ValueError as error:
             if isinstance(error, OpenBlipError):
                 raise
@@ -274,7 +275,8 @@ def _connection(url: str, api_key: str, timeout_s: float) -> httpx2.Client:
     if not (api_key.isascii() and api_key.isprintable()):
         raise OptionError("the API key holds characters that no key has: give it as it was made")
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    return httpx2.Client(headers=headers, timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)))
+    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+    return httpx2.Client(base_url=parsed, headers=headers, timeout=timeout)
 
 
 def _parsed(response: httpx2.Response) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions
 
 T = TypeVar("T")
 Fields = Mapping[str, Any]
-_PICTURES, _TEXTS = 8, 32  # of one request
+_PICTURES, _BYTES, _TEXTS = 8, 16_000_000, 32  # of one request; a single picture may be larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def stream_post(image: ImageSource, prompt: str, options: GenerateOptions | None
     sources = as_list(image)
     if len(sources) != 1:
         raise InputError(f"caption_stream takes one picture, not {len(sources)}: call it for each")
-    return _post("caption", sources, {**_fields(model, prompt=prompt, options=options), "stream": True})
+    return _post("caption", [_picture(sources[0])], {**_fields(model, prompt=prompt, options=options), "stream": True})
 
 
 def answer_call(
@@ -120,8 +120,14 @@ def _fields(model: str, *, prompt: str = "", options: GenerateOptions | None = N
 
 
 def _of_pictures(task: str, sources: Sequence[ImageSource], fields: Fields) -> Iterator[Post]:
-    for some in _slices(sources, _PICTURES):
-        yield _post(task, some, fields)
+    group: list[bytes | str] = []
+    for picture in map(_picture, sources):
+        if group and (len(group) == _PICTURES or sum(map(len, group)) + len(picture) > _BYTES):
+            yield _post(task, group, fields)
+            group = []
+        group.append(picture)
+    if group:
+        yield _post(task, group, fields)
 
 
 def _of_pairs(
@@ -141,17 +147,17 @@ def _pairs(
     task: str, name: str, sources: Sequence[ImageSource], texts: Sequence[str], fields: Fields
 ) -> Iterator[Post]:
     if len(sources) == 1:
+        pictures = [_picture(sources[0])]
         for some_texts in _slices(texts, _TEXTS):
-            yield _post(task, sources, {**fields, name: some_texts})
+            yield _post(task, pictures, {**fields, name: some_texts})
     elif len(texts) == 1:
         yield from _of_pictures(task, sources, {**fields, name: texts})
     else:
         for source, text in zip(sources, texts, strict=True):
-            yield _post(task, [source], {**fields, name: [text]})
+            yield _post(task, [_picture(source)], {**fields, name: [text]})
 
 
-def _post(task: str, sources: Sequence[ImageSource], fields: Fields) -> Post:
-    pictures = [_picture(source) for source in sources]
+def _post(task: str, pictures: Sequence[bytes | str], fields: Fields) -> Post:
     if all(isinstance(picture, bytes) for picture in pictures):
         return Post(f"/v1/{task}", fields, tuple(picture for picture in pictures if isinstance(picture, bytes)))
     images = [each if isinstance(each, str) else base64.b64encode(each).decode() for each in pictures]

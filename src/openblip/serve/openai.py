@@ -51,12 +51,15 @@ _SEP = "[SEP]"
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": about}
     for status, about in (
-        (400, "The body cannot be read."), (404, "No such model."), (413, "The body is too large."),
+        (400, "The body cannot be read."), (401, "A key is needed."), (404, "The model is not served."),
+        (408, "The body came too slowly."), (413, "The body is too large."), (415, "Not JSON."),
         (422, "A value or a picture cannot be used, or BLIP cannot do it."),
-        (429, "Too much work is waiting; see Retry-After."), (503, "Not ready, or shutting down."),
-        (504, "It took too long."),
+        (429, "Too much work is waiting, or too many requests; see Retry-After."),
+        (503, "Not ready, or shutting down."), (504, "It took too long."),
     )
 }  # fmt: skip
+_ALL = {status: _ERRORS[status] for status in (401, 429)}
+_ONE = {404: _ERRORS[404], **_ALL}
 
 
 def add_openai(app: FastAPI, service: Service) -> None:
@@ -66,11 +69,11 @@ def add_openai(app: FastAPI, service: Service) -> None:
     _add(app, "chat/completions", doors.chat, ChatRequest, ChatCompletion, "A caption or an answer.", chat)
     _add(app, "embeddings", doors.embeddings, EmbeddingsRequest, Embeddings, "Unit vectors of texts and pictures.")
 
-    @app.get("/v1/models", summary="The models that are served.", operation_id="models")
+    @app.get("/v1/models", summary="The models that are served.", operation_id="models", responses=_ALL)
     async def models() -> Models:
         return Models(data=[doors.model(name) for name in service.sets.names])
 
-    @app.get("/v1/models/{name:path}", summary="One of them.", operation_id="model", responses={404: _ERRORS[404]})
+    @app.get("/v1/models/{name:path}", summary="One of them.", operation_id="model", responses=_ONE)
     async def model(name: str) -> Model:
         if name not in service.sets.names:
             served = ", ".join(service.sets.names)
