@@ -61,7 +61,15 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (503, "Not ready, or shutting down."), (504, "It took too long."),
     )
 }  # fmt: skip
-_EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["piece", "caption", "problem"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+_EVENTS: dict[str, Any] = {"text/event-stream": {"itemSchema": _EVENT}}
 _TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
 
 
