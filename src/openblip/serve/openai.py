@@ -58,8 +58,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (503, "Not ready, or shutting down."), (504, "It took too long."),
     )
 }  # fmt: skip
-_ALL = {status: _ERRORS[status] for status in (401, 429)}
-_ONE = {404: _ERRORS[404], **_ALL}
+_ALL: dict[int | str, dict[str, Any]] = {status: _ERRORS[status] for status in (401, 429)}
+_ONE: dict[int | str, dict[str, Any]] = {404: _ERRORS[404], **_ALL}
 
 
 def add_openai(app: FastAPI, service: Service) -> None:

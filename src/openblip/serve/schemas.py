@@ -8,7 +8,7 @@ import binascii
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from openblip.errors import InputError
 from openblip.serve.problems import Problem
@@ -34,7 +34,11 @@ def _decoded(value: object) -> object:
         raise ValueError(f"a picture must be base64, plain or in a data URL ({error})") from error
 
 
-Picture = Annotated[bytes | str, BeforeValidator(_decoded, json_schema_input_type=str)]
+Picture = Annotated[
+    bytes | str,
+    BeforeValidator(_decoded),
+    WithJsonSchema({"type": "string", "format": "base64", "description": "Plain, in a data URL, or an https address."}),
+]
 """The bytes of a file, in JSON as base64 or a data URL; or an address, where the service fetches those."""
 
 
