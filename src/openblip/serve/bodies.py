@@ -142,10 +142,12 @@ async def _values(form: FormData, schema: type[BaseModel]) -> dict[str, Any]:
             values[name] = [await each.read() if isinstance(each, UploadFile) else each for each in given]
         elif any(isinstance(each, UploadFile) for each in given):
             raise ProblemError(422, "form", f"{name} is a file: files go under the name {_FILES}")
-        elif name == "options":
-            values[name] = _parsed(str(given[-1]).encode())
+        elif _is_list(schema, name):
+            values[name] = list(given)
+        elif len(given) > 1:
+            raise ProblemError(422, "form", f"{name} is there {len(given)} times: give it once")
         else:
-            values[name] = list(given) if _is_list(schema, name) else given[-1]
+            values[name] = _parsed(str(given[0]).encode()) if name == "options" else given[0]
     return values
 
 

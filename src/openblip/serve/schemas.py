@@ -60,9 +60,10 @@ class PictureRequest(BaseModel):
 
 
 class _Options(BaseModel):
-    """Fields of GenerateOptions that are given; the others are the defaults of the task."""
+    """Fields of GenerateOptions that are given; the others are the defaults of the task. Strict: in a form too they are
+    JSON."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     num_beams: int | None = None
     max_length: int | None = None
