@@ -39,6 +39,8 @@ CHECKS = [
     checks.content_type_conformance,
     checks.response_headers_conformance,
     checks.response_schema_conformance,
+    checks.unsupported_method,
+    checks.allow_header_conformance,
 ]
 
 schemathesis.openapi.format("base64", st.sampled_from(PICTURES).map(lambda data: b64encode(data).decode()))
@@ -101,7 +103,9 @@ def run(
             database=None,
         )
         def check(case: Any) -> None:
-            response = case.call_and_validate(session=session, checks=CHECKS, timeout=20)
+            as_json = case.media_type == "application/json"  # in a form all is text, and nothing of a wrong type
+            more = [checks.negative_data_rejection] if as_json else []
+            response = case.call_and_validate(session=session, checks=CHECKS + more, timeout=20)
             statuses[response.status_code] += 1
 
         check()
