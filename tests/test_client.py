@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import socket
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from PIL import Image
 
 from flaky_server import Answer, FlakyServer, as_json, flaky
 from openblip import (
+    AsyncClient,
     Blip,
     Client,
     GenerateOptions,
@@ -434,6 +437,50 @@ def test_any_retry_after_is_survived(text: str) -> None:
 def test_retry_after_may_be_a_date() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     assert 15 < Attempts(Retries(1)).wait_s(ServiceError("no"), date) <= 20
+
+
+def test_asyncio_has_the_same_calls(server: Server, client: Client, samples: list[Path]) -> None:
+    async def ask() -> None:
+        async with AsyncClient(server.url, retries=Retries(0)) as waiting:
+            both = await asyncio.gather(waiting.caption(samples), waiting.answer(samples[0], QUESTIONS))
+            assert both == [client.caption(samples), client.answer(samples[0], QUESTIONS)]
+            assert await waiting.match(samples, "a cup") == client.match(samples, "a cup")
+            assert await waiting.embed_texts("a cup") == client.embed_texts("a cup")
+            assert await waiting.embed(samples) == client.embed(samples)
+            asked: dict[str, Any] = {"caption": True, "texts": ["a cup"]}
+            assert await waiting.analyze(samples, **asked) == client.analyze(samples, **asked)
+            assert await waiting.models() == client.models()
+            assert await waiting.ready()
+            async with await waiting.caption_stream(samples[0]) as stream:
+                pieces = [piece async for piece in stream]
+            assert "".join(piece.text for piece in pieces) == stream.caption.text
+            async with await waiting.caption_stream(samples[0]) as left:
+                await anext(left)
+            with pytest.raises(InputError, match="read to its end"):
+                left.caption  # noqa: B018
+            with pytest.raises(ModelNotFound):
+                await waiting.caption(samples[0], model="gpt")
+
+    asyncio.run(ask())
+    for name, method in inspect.getmembers(Client, inspect.isfunction):
+        if not name.startswith("_"):
+            assert inspect.signature(getattr(AsyncClient, name)).parameters == inspect.signature(method).parameters
+
+
+def test_asyncio_tries_again_too(samples: list[Path]) -> None:
+    async def ask(server: FlakyServer, **changes: Any) -> Any:
+        async with AsyncClient(server.url, retries=Retries(**{"times": 3, **changes})) as client:
+            return await client.models()
+
+    with flaky(Answer(status=0), as_json(BUSY, 429, retry_after="1"), as_json(MODELS)) as server:
+        assert asyncio.run(ask(server))
+        assert [1.0 <= later.at - seen.at < 2.5 for seen, later in pairwise(server.seen)] == [False, True]
+    with flaky(as_json(BUSY, 503)) as server, pytest.raises(ServiceError, match="too much work"):
+        asyncio.run(ask(server, times=1))
+    assert len(server.seen) == 2
+    with flaky(as_json({**BUSY, "detail": "never"}, 403)) as server, pytest.raises(ServiceError, match="never"):
+        asyncio.run(ask(server))
+    assert len(server.seen) == 1
 
 
 def test_it_takes_what_blip_takes() -> None:

@@ -16,6 +16,7 @@ from openblip import errors, types
 PUBLIC_NAMES = [
     "Analysis",
     "Answer",
+    "AsyncClient",
     "Blip",
     "Caption",
     "CaptionPiece",

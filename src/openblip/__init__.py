@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take this name for typing's own, whose import costs more than all of this file
 if TYPE_CHECKING:
-    from openblip.client import Client
+    from openblip.client import AsyncClient, Client
     from openblip.errors import (
         CheckpointError,
         DataError,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "openblip.client": ("Client",),
+    "openblip.client": ("AsyncClient", "Client"),
     "openblip.errors": (
         "CheckpointError",
         "DataError",
@@ -61,6 +61,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Analysis",
     "Answer",
+    "AsyncClient",
     "Blip",
     "Caption",
     "CaptionPiece",

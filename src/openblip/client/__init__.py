@@ -1,5 +1,7 @@
 """A client of `openblip serve`: the calls of `Blip`, done elsewhere. Knows HTTP; does not know the service's code."""
 
+from openblip.client.aio import AsyncCaptionStream as AsyncCaptionStream
+from openblip.client.aio import AsyncClient as AsyncClient
 from openblip.client.client import Client as Client
 from openblip.client.client import RemoteCaptionStream as RemoteCaptionStream
 from openblip.client.results import Results as Results

@@ -3,27 +3,32 @@ back are `requests` and `results`."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from openblip.client.connection import (
+    arguments_of,
+    parsed_answer,
+    shown,
+    unreachable,
+    wait_after_error,
+    wait_after_refusal,
+)
 from openblip.client.requests import (
     Call,
-    Post,
     analyze_call,
     answer_call,
     caption_call,
+    check_one_each,
     embed_call,
     embed_texts_call,
     match_call,
     stream_post,
 )
-from openblip.client.results import Results, ServedModel, error_of, models_of, not_ours, piece_of
-from openblip.client.retries import STATUSES, Attempts, Retries
-from openblip.errors import InputError, MissingExtra, OpenBlipError, OptionError, ServiceError
+from openblip.client.results import Results, ServedModel, broken_off, models_of, one_each, piece_of_event, read_caption
+from openblip.client.retries import Attempts, Retries
 from openblip.image import ImageSource
 from openblip.types import Analysis, Answer, Caption, CaptionPiece, Embedding, GenerateOptions, Match
 
@@ -31,8 +36,6 @@ if TYPE_CHECKING:
     import httpx2
 
 T = TypeVar("T")
-KEY_VARIABLE = "OPENBLIP_API_KEY"
-_CONNECT_S = 5.0
 
 
 class Client:
@@ -60,9 +63,11 @@ class Client:
         timeout_s: float = 60.0,
         retries: Retries = Retries(),  # noqa: B008 (frozen)
     ) -> None:
-        self._http = _connection(url, api_key or os.environ.get(KEY_VARIABLE, ""), timeout_s)
-        self.model, self._retries = model, retries
-        self._shown = str(self._http.base_url.copy_with(userinfo=b"")).rstrip("/")  # a password is nobody's to read
+        arguments = arguments_of(url, api_key, timeout_s)
+        import httpx2
+
+        self._http = httpx2.Client(**arguments)
+        self.model, self._retries, self._shown = model, retries, shown(self._http.base_url)
 
     def __enter__(self) -> Client:
         return self
@@ -85,10 +90,8 @@ class Client:
         model: str = "",
     ) -> Results[Caption]:
         """One caption a picture. prompt: what all of them start with."""
-        if options is not None and options.num_return != 1:
-            raise OptionError(f"caption gives one text a picture, not num_return={options.num_return}: use captions")
-        found = self.captions(images, prompt, options, model=model)
-        return Results([texts[0] for texts in found], found.model, found.revision, found.served)
+        check_one_each(options)
+        return one_each(self.captions(images, prompt, options, model=model))
 
     def captions(
         self,
@@ -105,7 +108,8 @@ class Client:
         self, image: ImageSource, prompt: str = "", options: GenerateOptions | None = None, *, model: str = ""
     ) -> RemoteCaptionStream:
         """The caption of one picture in pieces, as it grows. Retried until it begins, and not after."""
-        return RemoteCaptionStream(self._begun(stream_post(image, prompt, options, model or self.model)), self._shown)
+        post = stream_post(image, prompt, options, model or self.model)
+        return RemoteCaptionStream(self._send("POST", post.path, post.arguments(), stream=True), self._shown)
 
     def answer(
         self,
@@ -156,7 +160,7 @@ class Client:
 
     def models(self) -> list[ServedModel]:
         """Those that are served, the first of which is asked where none is named."""
-        return models_of(_parsed(self._send("GET", "/v1/models", {})))
+        return models_of(parsed_answer(self._send("GET", "/v1/models", {})))
 
     def ready(self) -> bool:
         """Whether the service takes work now; False too where it cannot be reached. Not retried."""
@@ -168,10 +172,7 @@ class Client:
             return False
 
     def _run(self, call: Call[T]) -> Results[T]:
-        return call.read([_parsed(self._send("POST", post.path, post.arguments())) for post in call.posts])
-
-    def _begun(self, post: Post) -> httpx2.Response:
-        return self._send("POST", post.path, post.arguments(), stream=True)
+        return call.read([parsed_answer(self._send("POST", post.path, post.arguments())) for post in call.posts])
 
     def _send(self, method: str, path: str, arguments: dict[str, Any], *, stream: bool = False) -> httpx2.Response:
         """A good answer, after as many tries as it takes and are allowed."""
@@ -188,15 +189,10 @@ class Client:
                     response.read()
                 finally:
                     response.close()
-            except (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ConnectTimeout) as error:
-                wait = attempts.wait_s(_unreachable(self._shown, error))
-            except httpx2.RequestError as error:  # a time-out among them: it had its time
-                raise _unreachable(self._shown, error) from error
+            except httpx2.RequestError as error:
+                wait = wait_after_error(attempts, self._shown, error)
             else:
-                failure = error_of(response.status_code, _json_or_none(response.content))
-                if response.status_code not in STATUSES:
-                    raise failure
-                wait = attempts.wait_s(failure, response.headers.get("retry-after"))
+                wait = wait_after_refusal(attempts, response)
             time.sleep(wait)
 
 
@@ -234,65 +230,20 @@ class RemoteCaptionStream:
     @property
     def caption(self) -> Caption:
         """The whole caption. Raises InputError before the last piece was read."""
-        if self._caption is None:
-            raise InputError("the caption has not been read to its end: iterate over all pieces of the stream first")
-        return self._caption
+        return read_caption(self._caption)
 
     def _run(self) -> Generator[CaptionPiece, None, None]:
         import httpx2
 
         try:
             for event in httpx2.EventSource(self._response):
-                found = piece_of(event.event, json.loads(event.data))
+                found = piece_of_event(event.event, event.data)
                 if isinstance(found, Caption):
                     self._caption = found
                     return
                 yield found
         except httpx2.RequestError as error:
-            raise _unreachable(self._shown, error) from error
-        except ValueError as error:
-            if isinstance(error, OpenBlipError):
-                raise
-            raise not_ours(str(error)) from error
+            raise unreachable(self._shown, error) from error
         finally:
             self._response.close()
-        raise ServiceError("the stream ended before the caption did: ask again")
-
-
-def _connection(url: str, api_key: str, timeout_s: float) -> httpx2.Client:
-    try:
-        import httpx2
-    except ModuleNotFoundError as error:
-        raise MissingExtra("httpx2", "client") from error
-    try:
-        parsed = httpx2.URL(url)
-    except (httpx2.InvalidURL, TypeError) as error:
-        raise OptionError(f"{url!r} is no address: give http://host:port") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise OptionError(f"{url!r} is no address of a service: give http://host:port")
-    if not timeout_s > 0:
-        raise OptionError(f"timeout_s={timeout_s!r} is out of range: give a positive number")
-    if not (api_key.isascii() and api_key.isprintable()):
-        raise OptionError("the API key holds characters that no key has: give it as it was made")
-    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
-    return httpx2.Client(base_url=parsed, headers=headers, timeout=timeout)
-
-
-def _parsed(response: httpx2.Response) -> Mapping[str, Any]:
-    found = _json_or_none(response.content)
-    if not isinstance(found, dict):
-        raise not_ours(response.text, response.status_code)
-    return found
-
-
-def _json_or_none(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _unreachable(url: str, error: Exception) -> ServiceError:
-    why = " ".join(str(error).split()) or type(error).__name__
-    return ServiceError(f"no answer from {url} ({why}): check that it runs there")
+        raise broken_off()

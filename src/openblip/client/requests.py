@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from openblip.client.results import Results, results_of, vectors_of
-from openblip.errors import ImageError, InputError
+from openblip.errors import ImageError, InputError, OptionError
 from openblip.image import ImageSource, is_url, load_image, shown_name
 from openblip.pictures import as_list
 from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Match
@@ -51,6 +51,12 @@ def caption_call(
     """`Blip.captions`, with one prompt for all."""
     fields = _fields(model, prompt=prompt, options=options)
     return _call(_of_pictures("caption", as_list(images), fields), lambda found: [list(found.captions)])
+
+
+def check_one_each(options: GenerateOptions | None) -> None:
+    """Raise OptionError where a picture would get more than one caption."""
+    if options is not None and options.num_return != 1:
+        raise OptionError(f"caption gives one text a picture, not num_return={options.num_return}: use captions")
 
 
 def stream_post(image: ImageSource, prompt: str, options: GenerateOptions | None, model: str) -> Post:

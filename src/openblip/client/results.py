@@ -3,6 +3,7 @@ connection."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -116,18 +117,38 @@ def models_of(answer: Mapping[str, Any]) -> list[ServedModel]:
         raise not_ours(str(answer)) from error
 
 
-def piece_of(name: str, content: Mapping[str, Any]) -> CaptionPiece | Caption:
+def one_each(found: Results[list[Caption]]) -> Results[Caption]:
+    """The one caption of each picture."""
+    return Results([texts[0] for texts in found], found.model, found.revision, found.served)
+
+
+def piece_of_event(name: str, data: str) -> CaptionPiece | Caption:
     """An event of a stream. Raises what a problem says, and ServiceError where it is not the service's."""
     try:
+        content = json.loads(data)
         if name == "piece":
             return _known(CaptionPiece, content)
         if name == "caption":
             return _known(Caption, content)
         if name == "problem":
             raise error_of(content["status"], content)
-    except (KeyError, TypeError) as error:
-        raise not_ours(str(content)) from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, OpenBlipError):
+            raise
+        raise not_ours(data) from error
     raise not_ours(name)
+
+
+def read_caption(caption: Caption | None) -> Caption:
+    """That of a stream. Raises InputError where there is none yet."""
+    if caption is None:
+        raise InputError("the caption has not been read to its end: iterate over all pieces of the stream first")
+    return caption
+
+
+def broken_off() -> ServiceError:
+    """For a stream without an end."""
+    return ServiceError("the stream ended before the caption did: ask again")
 
 
 def error_of(status: int, problem: Any) -> OpenBlipError:
