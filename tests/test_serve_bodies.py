@@ -231,7 +231,7 @@ PATHS = [
     "/V1/caption",
     "/v1/caption/../answer",
     "/%ff%fe",
-    "/" + "a/" * 5000,
+    "/" + "a/" * 2000,
     "/openapi.json/..",
     "/docs/../../pyproject.toml",
     "/static/../app.py",
