@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -118,6 +119,30 @@ def test_a_large_tiff_within_the_limit_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_image(data).size == (9_500, 9_500)
+
+
+def test_a_file_of_nothing_but_small_parts_is_refused_at_once() -> None:
+    """Pillow takes 10 to 23 seconds of Python for the larger ones of these."""
+    jpeg, whole_png = saved(photo(), "JPEG"), saved(photo(), "PNG")
+    empty = b"\0\0\0\0tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
+    for count, refused in ((15_000, False), (25_000, True), (2_500_000, True)):
+        for data in (
+            jpeg[:2] + b"\xff" * count + jpeg[2:],
+            jpeg[:2] + b"\xff\xd0" * count + jpeg[2:],
+            jpeg[:2] + b"\xff\xfe\0\2" * count + jpeg[2:],
+            jpeg[:2] + segment_and_junk(count) + jpeg[2:],
+            whole_png[:33] + empty * count + whole_png[33:],
+        ):
+            start = time.perf_counter()
+            if refused:
+                assert "save it again" in refusal(data)
+                assert time.perf_counter() - start < 0.5
+            else:
+                assert load_image(data).size == (40, 30)
+
+
+def segment_and_junk(count: int) -> bytes:
+    return b"\xff\xfe\0\2" + b"\1" * count
 
 
 def test_limits_apply_to_every_kind_of_source(tmp_path: Path) -> None:
