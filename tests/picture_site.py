@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from pathlib import Path
 
-from openblip.serve.addresses import FetchSettings, PictureFetcher, Resolve
+from openblip.serve.guard.addresses import FetchSettings, PictureFetcher, Resolve
 from redis_server import program
 
 NAME, OTHER = "pictures.example", "other.example"

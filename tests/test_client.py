@@ -28,7 +28,7 @@ from openblip import (
 )
 from openblip.client import Results, Retries
 from openblip.client.requests import caption_call
-from openblip.serve.keys import new_key
+from openblip.serve.guard.keys import new_key
 from serving import Server, serving
 
 QUESTIONS = ["what is on the table", "what colour is it"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from openblip.errors import ImageError, OptionError
-from openblip.serve.addresses import FetchSettings, PictureFetcher
+from openblip.serve.guard.addresses import FetchSettings, PictureFetcher
 from picture_site import CHUNKED, INSIDE, NAME, OTHER, Authority, Site, known, ok, redirect, with_site
 
 SLACK_S = 0.5

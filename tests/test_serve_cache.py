@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from openblip.errors import OptionError
-from openblip.serve.cache import EVENTS, CacheSettings, ResultCache
+from openblip.serve.cache import CacheSettings, ResultCache
+from openblip.serve.cache.results import EVENTS
 from redis_server import RedisServer, certificate, cleared, running_redis
 
 TIMEOUT_S = 0.1

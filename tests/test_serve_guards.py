@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openblip.errors import OptionError
-from openblip.serve.guards import API_POLICY, BoundedHead, SecurityHeaders, cors, docs_policy
+from openblip.serve.guard.headers import API_POLICY, BoundedHead, SecurityHeaders, cors, docs_policy
 
 PAGE = get_swagger_ui_html(openapi_url="/openapi.json", title="openblip").body.decode()
 

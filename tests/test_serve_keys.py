@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openblip.errors import OptionError
-from openblip.serve import keys
-from openblip.serve.keys import Keys, new_key, presented_key, read_keys
+from openblip.serve.guard import keys
+from openblip.serve.guard.keys import Keys, new_key, presented_key, read_keys
 
 
 def keys_file(folder: Path, text: str) -> Path:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from openblip import Blip, GenerateOptions
 from openblip.serve.events import CaptionEvents
-from openblip.serve.openai import chunk_of
-from openblip.serve.openai_chat import Asked
+from openblip.serve.openai.chat import Asked
+from openblip.serve.openai.routes import chunk_of
 from openblip.serve.problems import ProblemError
 from openblip.types import CaptionPiece
 from serving import Server, serving, whole_model

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from openblip import Blip
-from openblip.serve.openai_schemas import ChatRequest
+from openblip.serve.openai.schemas import ChatRequest
 from redis_server import program
 from serving import Server, serving
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openblip.errors import ImageError
-from openblip.serve.addresses import PictureFetcher
-from openblip.serve.public_addresses import Target, is_public, parse_url
+from openblip.serve.guard.addresses import PictureFetcher
+from openblip.serve.guard.public_addresses import Target, is_public, parse_url
 
 ITSELF = """
     127.0.0.1 127.1 127.0.1 127.255.255.254 0.0.0.0 0 2130706433 017700000001 0x7f000001 0x7f.0.0.1 0x7F.1 0177.0.0.1

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openblip.errors import OptionError
-from openblip.serve import rate_counters
-from openblip.serve.rate_counters import Counters
-from openblip.serve.rates import EVENTS, RateLimit, identity, parse_rate
+from openblip.serve.guard import rate_counters
+from openblip.serve.guard.rate_counters import Counters
+from openblip.serve.guard.rates import EVENTS, RateLimit, identity, parse_rate
 from redis_server import RedisServer, certificate, cleared, running_redis
 
 TIMEOUT_S = 0.1

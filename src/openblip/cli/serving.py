@@ -48,7 +48,7 @@ def key(name: str) -> int:
 
     Prints the key, which stands nowhere else, and the line for the file that OPENBLIP_API_KEYS names.
     """
-    from openblip.serve.keys import new_key
+    from openblip.serve.guard.keys import new_key
 
     for line in new_key(name):
         click.echo(line)

@@ -21,11 +21,11 @@ from openblip.errors import OpenBlipError
 from openblip.serve import problems
 from openblip.serve.batcher import Closed, Refused
 from openblip.serve.events import CaptionEvents
-from openblip.serve.guards import BoundedHead, SecurityHeaders, cors, docs_policy
+from openblip.serve.guard.headers import BoundedHead, SecurityHeaders, cors, docs_policy
 from openblip.serve.metrics import MEDIA_TYPE
 from openblip.serve.observe import Observed
-from openblip.serve.openai import REQUESTS as OPENAI_REQUESTS
-from openblip.serve.openai import add_openai
+from openblip.serve.openai.routes import REQUESTS as OPENAI_REQUESTS
+from openblip.serve.openai.routes import add_openai
 from openblip.serve.problems import ProblemError
 from openblip.serve.schemas import (
     AnalyzeRequest,

@@ -66,7 +66,7 @@ class Batcher(Generic[Work, Result]):
         seen: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         self._compute, self._seen = compute, seen
-        self._max_queue, self._max_batch, self._max_rows = max_queue, max_batch, max_rows
+        self._max_queue, self.max_batch, self._max_rows = max_queue, max_batch, max_rows
         self._thread = thread
         self._waiting: deque[_Job[Work, Result]] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -171,7 +171,7 @@ class Batcher(Generic[Work, Result]):
             if job.future.done():  # its caller has gone
                 continue
             rows_with = max(rows, job.rows)
-            fits = len(jobs) < self._max_batch and rows_with * (len(jobs) + 1) <= self._max_rows
+            fits = len(jobs) < self.max_batch and rows_with * (len(jobs) + 1) <= self._max_rows
             if not jobs or (job.key == jobs[0].key and fits):
                 jobs.append(job)
                 rows = rows_with

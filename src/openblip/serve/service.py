@@ -19,10 +19,10 @@ from openblip.errors import ImageError, InputError
 from openblip.image import ImageLimits
 from openblip.pipeline import Blip
 from openblip.serve import problems
-from openblip.serve.addresses import FetchSettings, PictureFetcher
-from openblip.serve.admission import Admission
 from openblip.serve.bodies import Schema, Uploads, read_body
 from openblip.serve.cache import ResultCache
+from openblip.serve.guard.addresses import FetchSettings, PictureFetcher
+from openblip.serve.guard.admission import Admission
 from openblip.serve.metrics import Metrics
 from openblip.serve.problems import Problem, ProblemError
 from openblip.serve.schemas import CaptionRequest, PictureRequest

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from openblip.errors import OptionError
 from openblip.hub import compiled_folder
-from openblip.serve.cache_settings import NOWHERE, CacheSettings
+from openblip.serve.cache.settings import NOWHERE, CacheSettings
 
 PREFIX = "OPENBLIP_"
 
@@ -47,7 +47,9 @@ class ServeSettings(BaseSettings):
     max_queue: int = Field(
         64, ge=1, le=100_000, description="Pictures that may wait for the engine; more are answered 429."
     )
-    max_batch: int = Field(16, ge=1, le=128, description="Pictures of one engine call at most.")
+    max_batch: int = Field(
+        32, ge=1, le=128, description="Pictures of one engine call at most; fewer where they take much memory."
+    )
     max_requests: int = Field(512, ge=1, le=100_000, description="Requests in hand; more are answered 429.")
     max_upload_bytes: int = Field(
         512_000_000, ge=1000, description="Of the bodies of all requests in hand; more are answered 429."

@@ -7,6 +7,8 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -39,6 +41,7 @@ PREPROCESSING = 1
 
 T = TypeVar("T")
 _SMALL_BYTES = 2**20
+_READERS_NICE = 10
 _ALIASES = 65_536
 
 
@@ -92,7 +95,9 @@ class Worker:
         seen: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         self.blip, self._cache, self._limits, self._count = blip, cache, limits, count
-        self._readers = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="openblip-image")
+        self._readers = ThreadPoolExecutor(
+            os.cpu_count() or 1, thread_name_prefix="openblip-image", initializer=_yield_to_the_engine
+        )
         self._encodings = Encodings(encodings_bytes)
         self._aliases: OrderedDict[str, str] = OrderedDict()
         self.batcher = Batcher[Work, tuple[Analysis, Timing]](
@@ -106,6 +111,7 @@ class Worker:
         parts = [await self.batcher.run(partial(self.blip.part, task)) for task in self.blip.tasks]
         self._inputs = tuple(dict.fromkeys(part.config.vision for part in parts))
         self.revision = _revision(parts)
+        self.batcher.max_batch = min(self.batcher.max_batch, *(part.pictures_a_call() for part in parts))
         read = await self._in_reader(partial(self._read_image, Image.new("RGB", (64, 64)), 0.0))
         for inquiry in _warm_up(self.blip.tasks):
             await self._submit(Work("", inquiry, read, {}))
@@ -256,6 +262,13 @@ class Worker:
 
     async def _in_reader(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+
+def _yield_to_the_engine() -> None:
+    """Lower the priority of this thread: the engine's threads wait for one another, so each moment that one of them is
+    kept from a core is lost by all; pictures are read in what is left."""
+    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _READERS_NICE)
 
 
 def _loaded(work: Work, parts: Sequence[Part]) -> Loaded:

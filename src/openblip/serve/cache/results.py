@@ -16,10 +16,10 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from openblip.errors import MissingExtra
-from openblip.serve.cache_settings import NOWHERE, CacheSettings
+from openblip.serve.cache.flight import Flight
+from openblip.serve.cache.settings import NOWHERE, CacheSettings
+from openblip.serve.cache.stores import Lease, Store, StoreFailure
 from openblip.serve.circuit import Circuit
-from openblip.serve.flight import Flight
-from openblip.serve.stores import Lease, Store, StoreFailure
 
 T = TypeVar("T")
 Compute = Callable[[], Awaitable[bytes]]
@@ -31,7 +31,7 @@ EVENTS = ("hit", "miss", "joined", "shared", "stored", "too_large", "skipped", "
 may be shared: another process computed it. Skipped is an operation that an open circuit spared."""
 
 _RESULT, _ALIAS = "openblip:1:result:", "openblip:1:alias:"
-_OPEN_S, _LOCAL_OPEN_S = 1.0, 30.0
+_OPEN_S, _LOCAL_OPEN_S, _LOCAL_WRITE_S = 1.0, 30.0, 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.02
 _MAGIC = b"oblip\x01"
 _DIGEST_BYTES = 16
@@ -219,7 +219,9 @@ class ResultCache:
             self._count("too_large")
             return
         with suppress(StoreFailure):
-            await self._ask(lambda store: store.put(name, _seal(name, value), self._settings.ttl_s))
+            # Nobody waits for it. On disk it may take its time: a busy processor is no reason to leave the disk alone.
+            bound_s = None if self._store.shared else max(_LOCAL_WRITE_S, self._settings.timeout_s)
+            await self._ask(lambda store: store.put(name, _seal(name, value), self._settings.ttl_s), bound_s)
             self._count("stored")
 
     def _unsealed(self, name: str, sealed: bytes | None) -> bytes | None:
@@ -282,12 +284,12 @@ def _store_of(settings: CacheSettings) -> Store | None:
         return None
     if settings.url:
         try:
-            from openblip.serve.store_redis import RedisStore
+            from openblip.serve.cache.store_redis import RedisStore
         except ImportError as error:
             raise MissingExtra("redis", "serve") from error
         return RedisStore(settings.url, settings.timeout_s)
     try:
-        from openblip.serve.store_disk import DiskStore
+        from openblip.serve.cache.store_disk import DiskStore
     except ImportError as error:
         raise MissingExtra("diskcache-community", "serve") from error
     assert settings.folder is not None

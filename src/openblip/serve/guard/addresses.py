@@ -23,7 +23,7 @@ import anyio
 import httpcore2
 
 from openblip.errors import ImageError, OptionError
-from openblip.serve.public_addresses import HTTPS_PORT, Target, is_public, not_public, parse_url
+from openblip.serve.guard.public_addresses import HTTPS_PORT, Target, is_public, not_public, parse_url
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port to the textual IP addresses of the host; OSError where there are none."""

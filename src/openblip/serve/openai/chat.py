@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openblip.parts import Part
-from openblip.serve.openai_schemas import ChatRequest, Message
+from openblip.serve.openai.schemas import ChatRequest, Message
 from openblip.serve.problems import ProblemError
 from openblip.serve.schemas import AnswerRequest, CaptionRequest
 from openblip.types import GenerateOptions

@@ -7,9 +7,9 @@ from math import ceil
 
 from starlette.requests import Request
 
-from openblip.serve.keys import Keys, presented_key, read_keys
+from openblip.serve.guard.keys import Keys, presented_key, read_keys
+from openblip.serve.guard.rates import RateLimit, identity
 from openblip.serve.problems import ProblemError
-from openblip.serve.rates import RateLimit, identity
 from openblip.serve.settings import ServeSettings
 
 _API = "/v1/"

@@ -20,9 +20,9 @@ from starlette.responses import Response as HTTPResponse
 
 from openblip.errors import ModelNotFound
 from openblip.serve.events import CaptionEvents
-from openblip.serve.openai_chat import as_task, asked, check_supported, unsupported
-from openblip.serve.openai_errors import OpenAIErrors, error_of
-from openblip.serve.openai_schemas import (
+from openblip.serve.openai.chat import as_task, asked, check_supported, unsupported
+from openblip.serve.openai.errors import OpenAIErrors, error_of
+from openblip.serve.openai.schemas import (
     ChatCompletion,
     ChatRequest,
     Choice,

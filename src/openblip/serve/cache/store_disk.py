@@ -18,7 +18,7 @@ from typing import TypeVar
 from diskcache_community import Cache, SafeDisk, Timeout
 
 from openblip.errors import OptionError
-from openblip.serve.stores import Lease, StoreFailure
+from openblip.serve.cache.stores import Lease, StoreFailure
 
 T = TypeVar("T")
 

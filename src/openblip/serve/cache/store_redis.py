@@ -15,7 +15,7 @@ from redis.asyncio.lock import Lock
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from openblip.serve.stores import Lease, StoreFailure
+from openblip.serve.cache.stores import Lease, StoreFailure
 
 _MOST_CONNECTIONS = 32
 

@@ -17,9 +17,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from openblip.errors import MissingExtra, OptionError
-from openblip.serve.cache_settings import NOWHERE, CacheSettings
+from openblip.serve.cache.settings import NOWHERE, CacheSettings
+from openblip.serve.cache.stores import StoreFailure
 from openblip.serve.circuit import Circuit
-from openblip.serve.stores import StoreFailure
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -144,7 +144,7 @@ class RateLimit:
         """Close the connections to Redis."""
         if self._shared is None:
             return
-        from openblip.serve.store_redis import translated
+        from openblip.serve.cache.store_redis import translated
 
         with suppress(StoreFailure, TimeoutError), translated():
             async with asyncio.timeout(1.0):
@@ -157,7 +157,7 @@ class RateLimit:
         if not self._circuit.allows():
             self._count("skipped")
             return None
-        from openblip.serve.store_redis import translated
+        from openblip.serve.cache.store_redis import translated
 
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -199,7 +199,7 @@ class RateLimit:
 def _local_limiter() -> SlidingWindowCounterRateLimiter:
     from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-    from openblip.serve.rate_counters import Counters
+    from openblip.serve.guard.rate_counters import Counters
 
     return SlidingWindowCounterRateLimiter(Counters())
 
@@ -209,7 +209,7 @@ def _shared_limiter(url: str, timeout_s: float) -> SlidingWindowCounterRateLimit
     from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
     try:
-        from openblip.serve.store_redis import connection_pool
+        from openblip.serve.cache.store_redis import connection_pool
     except ImportError as error:
         raise MissingExtra("redis", "serve") from error
     # The pool knows the URL; limits would only split it into parts, password and all.

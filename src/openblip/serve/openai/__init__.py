@@ -1,0 +1,1 @@
+"""OpenAI's routes over the same requests: `routes.add_openai` is the door."""
