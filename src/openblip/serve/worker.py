@@ -241,7 +241,7 @@ class Worker:
     def _key(self, digest: str, inquiry: Inquiry) -> str:
         """Of everything that a result follows from."""
         parts = [(part.name, part.revision, part.engine.precision) for part in parts_for(self.blip.parts, [inquiry])]
-        return _hash(json.dumps([digest, parts, inquiry.to_dict()], sort_keys=True).encode())
+        return _hash(repr((digest, parts, inquiry)).encode())
 
     def _size(self) -> int:
         return max(vision.image_size for vision in self._inputs)
