@@ -12,7 +12,7 @@ from openblip import Blip
 from openblip.errors import OptionError
 from openblip.serve.app import create_app
 from openblip.serve.guard.keys import new_key
-from test_serve_app import as_json, door, photo, problem, settings, wait_until_ready
+from serve_app import as_json, door, photo, problem, settings, wait_until_ready
 from tiny_blip import counted_blip
 
 

@@ -4,6 +4,7 @@ service's."""
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -74,14 +75,7 @@ _TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
 
 
 _OPERATION = ("/healthz", "/readyz", "/metrics")
-TRACES: TelemetryConfig = {
-    "auto_configure": True,  # where OTEL_EXPORTER_OTLP_ENDPOINT says so
-    "metrics": False,
-    "logs": False,
-    "operation_spans": False,
-    "exclude": lambda scope: scope.get("path") in _OPERATION,
-}
-"""Spans of requests, with what `Service` says of their pictures; /metrics and the log have the rest."""
+_COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseException], None] | None = None) -> FastAPI:
@@ -111,7 +105,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
         docs_url=None,  # `_add_docs` gives it a Content-Security-Policy
         redoc_url=None,
         dependencies=[Depends(admit)],
-        telemetry=TRACES,
+        telemetry=_traces(),
         redirect_slashes=False,  # the address that it redirects to is made of what the client says the host is
     )
     app.state.service = service
@@ -126,6 +120,19 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
     app.add_middleware(Observed, metrics=service.metrics)
     add_openai(app, service)
     return app
+
+
+def _traces() -> TelemetryConfig:
+    """Spans of requests, with what `Service` says of their pictures, where the environment names a collector; /metrics
+    and the log have the rest."""
+    return {
+        "tracing": any(os.environ.get(name) for name in _COLLECTORS),
+        "auto_configure": True,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "exclude": lambda scope: scope.get("path") in _OPERATION,
+    }
 
 
 def _tell(starting: asyncio.Task[None], failed: Callable[[BaseException], None]) -> None:
