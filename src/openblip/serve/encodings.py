@@ -35,10 +35,6 @@ class Encodings:
                     found[part] = self._kept[digest, part]
         return found
 
-    def fits(self, nbytes: int) -> bool:
-        """Whether so much may be kept at all."""
-        return nbytes <= self._max_bytes
-
     def keep(self, digest: str, part: Part, states: ImageStates) -> None:
         """Keep the states of one picture, unless they alone are more than may be kept."""
         size = states.nbytes

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -53,10 +53,6 @@ class Inquiry:
     def rows(self) -> int:
         """Rows that a decode of one picture, or question, takes at most."""
         return max(self.caption.rows if self.caption else 1, self.answering.rows if self.questions else 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return asdict(self)
 
 
 @dataclass

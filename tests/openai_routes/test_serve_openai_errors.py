@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-
 from openai_asking import assistant, data_url, refusal, user
+
 from openblip import Blip
-from serving import Server, serving, whole_model
+from serving import Server, serving
 
 QUESTION = "what is on the table"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return whole_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def server(mini: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service"), "--model", f"mini,{tiny}") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def blip(mini: Path) -> Blip:
-    return Blip.load("mini")
-
-
-@pytest.fixture(scope="module")
-def cup(samples: list[Path]) -> Path:
-    [found] = [photo for photo in samples if photo.stem == "coffee"]
-    return found
 
 
 @pytest.mark.parametrize(

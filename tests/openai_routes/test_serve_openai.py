@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import json
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +15,17 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from openai_asking import assistant, data_url, system, user
+
 from openblip import Blip, GenerateOptions
 from openblip.serve.events import CaptionEvents
 from openblip.serve.openai.chat import Asked
 from openblip.serve.openai.routes import chunk_of
 from openblip.serve.problems import ProblemError
 from openblip.types import CaptionPiece
-from serving import Server, serving, whole_model
+from serving import Server
 
 QUESTION = "what is on the table"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return whole_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def server(mini: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service"), "--model", f"mini,{tiny}") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def blip(mini: Path) -> Blip:
-    return Blip.load("mini")
-
-
-@pytest.fixture(scope="module")
-def cup(samples: list[Path]) -> Path:
-    [found] = [photo for photo in samples if photo.stem == "coffee"]
-    return found
 
 
 def test_a_picture_alone_is_captioned(client: openai.OpenAI, blip: Blip, cup: Path) -> None:
