@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 from openblip.errors import OptionError
 
@@ -46,18 +46,25 @@ class GenerateOptions:
     diversity_penalty: float = 0.5
     early_stopping: bool = False
 
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
+        "num_beams": (1, 64),
+        "num_beam_groups": (1, 64),
+        "diversity_penalty": (0.0, 100.0),
+        "max_length": (2, 512),
+        "min_length": (0, 512),
+        "length_penalty": (-10.0, 10.0),
+        "repetition_penalty": (0.1, 10.0),
+        "top_p": (1e-6, 1.0),
+        "temperature": (1e-3, 100.0),
+        "seed": (0, 2**63 - 1),
+        "num_return": (1, 64),
+    }
+    """Lowest and highest value of each number; min_length is at most max_length besides."""
+
     def __post_init__(self) -> None:
-        _in_range("num_beams", self.num_beams, 1, 64)
-        _in_range("num_beam_groups", self.num_beam_groups, 1, 64)
-        _in_range("diversity_penalty", self.diversity_penalty, 0.0, 100.0)
-        _in_range("max_length", self.max_length, 2, 512)
+        for name, (low, high) in self.RANGES.items():
+            _in_range(name, getattr(self, name), low, high)
         _in_range("min_length", self.min_length, 0, self.max_length)
-        _in_range("length_penalty", self.length_penalty, -10.0, 10.0)
-        _in_range("repetition_penalty", self.repetition_penalty, 0.1, 10.0)
-        _in_range("top_p", self.top_p, 1e-6, 1.0)
-        _in_range("temperature", self.temperature, 1e-3, 100.0)
-        _in_range("seed", self.seed, 0, 2**63 - 1)
-        _in_range("num_return", self.num_return, 1, 64)
         if self.sample and self.num_beams != 1:
             raise OptionError(f"sample=True excludes num_beams={self.num_beams}: set num_beams=1")
         if self.num_beams % self.num_beam_groups:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -41,6 +41,9 @@ Picture = Annotated[
 ]
 """The bytes of a file, in JSON as base64 or a data URL; or an address, where the service fetches those."""
 
+Words = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\S"})]
+"""A text that says something; one that does not is refused with the inquiry."""
+
 
 class PictureRequest(BaseModel):
     """What every request has. Of its lists only the first fault is noted: each note takes a kilobyte."""
@@ -59,11 +62,16 @@ class PictureRequest(BaseModel):
         raise NotImplementedError
 
 
+def _with_ranges(schema: dict[str, Any]) -> None:
+    for name, (low, high) in GenerateOptions.RANGES.items():
+        schema["properties"][name] |= {"minimum": low, "maximum": high}
+
+
 class _Options(BaseModel):
     """Fields of GenerateOptions that are given; the others are the defaults of the task. Strict: in a form too they are
     JSON."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_with_ranges)
 
     num_beams: int | None = None
     max_length: int | None = None
@@ -103,7 +111,7 @@ class CaptionRequest(PictureRequest):
 class AnswerRequest(PictureRequest):
     """Answers to questions about pictures."""
 
-    questions: list[str] = Field(min_length=1, fail_fast=True, description="Each is asked of each picture.")
+    questions: list[Words] = Field(min_length=1, fail_fast=True, description="Each is asked of each picture.")
     answers: list[str] | None = Field(
         None, min_length=1, fail_fast=True, description="The only answers allowed, where they are given."
     )
@@ -120,7 +128,7 @@ class AnswerRequest(PictureRequest):
 class MatchRequest(PictureRequest):
     """How well texts describe pictures."""
 
-    texts: list[str] = Field(min_length=1, fail_fast=True, description="Each is held against each picture.")
+    texts: list[Words] = Field(min_length=1, fail_fast=True, description="Each is held against each picture.")
 
     def inquiry(self) -> Inquiry:
         """The texts."""
@@ -141,9 +149,9 @@ class AnalyzeRequest(PictureRequest):
     caption: bool = False
     prompt: str = ""
     options: _Options = Field(_Options(), description="Of the caption.")
-    questions: list[str] = Field([], fail_fast=True)
+    questions: list[Words] = Field([], fail_fast=True)
     answers: list[str] | None = Field(None, min_length=1, fail_fast=True)
-    texts: list[str] = Field([], fail_fast=True)
+    texts: list[Words] = Field([], fail_fast=True)
     embed: bool = False
 
     def inquiry(self) -> Inquiry:
