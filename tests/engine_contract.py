@@ -91,6 +91,17 @@ class EngineContract:
             _, alone = engine.decode(single, prompts[index : index + 1], lengths[index : index + 1], 2, 10)
             assert_allclose(batch[index], alone[0], **CLOSE)
 
+    def test_many_pictures_are_what_few_are(self, engine: Engine) -> None:
+        pixels = random_pixels(engine.config, 11)
+        together = engine.encode_images(pixels)
+        prompts, lengths = random_texts(engine.config, engine.config.text.dec_id, [3] * 11)
+        _, batch = engine.decode(together, prompts, lengths, 2, 10)
+        for some in (slice(0, 3), slice(3, 6), slice(6, 11)):
+            few = engine.encode_images(pixels[some])
+            _, alone = engine.decode(few, prompts[some], lengths[some], 2, 10)
+            assert_allclose(batch[some], alone, **CLOSE)
+            assert_allclose(engine.embed_images(together)[some], engine.embed_images(few), rtol=0.0, atol=2e-5)
+
     def test_states_stay_when_others_are_encoded(self, engine: Engine) -> None:
         pixels = random_pixels(engine.config, 4)
         prompts = np.full((2, 1), engine.config.text.dec_id)

@@ -108,6 +108,8 @@ def test_bad_options_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         OpenVinoEngine(*tiny_model("vit"), "int4")
     with pytest.raises(OptionError, match="threads=0"):
         OpenVinoEngine(*tiny_model("vit"), "f32", threads=0)
+    with pytest.raises(OptionError, match="lanes=0"):
+        load_engine("openvino", *tiny_model("vit"), lanes=0)
     with pytest.raises(OptionError, match="device='cuda'"):
         load_engine("openvino", *tiny_model("vit"), device="cuda")
     with pytest.raises(OptionError, match="'onnx'"):

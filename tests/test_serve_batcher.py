@@ -20,8 +20,8 @@ Doubling = Batcher[int, int]
 
 
 @pytest.fixture
-def thread() -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(1)
+def threads() -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(2)
     yield pool
     pool.shutdown()
 
@@ -46,8 +46,10 @@ class Engine:
         return [2 * work for work in batch]
 
 
-def batcher(engine: Engine, thread: ThreadPoolExecutor, max_queue: int = 100, max_batch: int = 8) -> Doubling:
-    return Doubling(engine, thread=thread, max_queue=max_queue, max_batch=max_batch, max_rows=24)
+def batcher(
+    engine: Engine, threads: ThreadPoolExecutor, max_queue: int = 100, max_batch: int = 8, lanes: int = 1
+) -> Doubling:
+    return Doubling(engine, threads=threads, max_queue=max_queue, max_batch=max_batch, max_rows=24, lanes=lanes)
 
 
 async def settle() -> None:
@@ -55,11 +57,11 @@ async def settle() -> None:
         await asyncio.sleep(0.002)
 
 
-def test_what_waits_while_the_engine_is_busy_is_one_batch(thread: ThreadPoolExecutor) -> None:
+def test_what_waits_while_the_engine_is_busy_is_one_batch(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> list[int]:
-        door = batcher(engine, thread)
+        door = batcher(engine, threads)
         engine.gate.clear()
         first = asyncio.create_task(door.submit(1, "a"))
         await settle()
@@ -73,9 +75,9 @@ def test_what_waits_while_the_engine_is_busy_is_one_batch(thread: ThreadPoolExec
     assert engine.batches == [[1], [2, 3, 4, 5, 6]]
 
 
-def test_a_lone_piece_of_work_does_not_wait_for_company(thread: ThreadPoolExecutor) -> None:
+def test_a_lone_piece_of_work_does_not_wait_for_company(threads: ThreadPoolExecutor) -> None:
     async def main() -> float:
-        door = batcher(Engine(), thread)
+        door = batcher(Engine(), threads)
         await door.submit(1, "a")
         start = time.perf_counter()
         for number in range(20):
@@ -85,11 +87,11 @@ def test_a_lone_piece_of_work_does_not_wait_for_company(thread: ThreadPoolExecut
     assert run(main) < 0.5
 
 
-def test_only_the_same_key_shares_a_batch_and_the_oldest_goes_first(thread: ThreadPoolExecutor) -> None:
+def test_only_the_same_key_shares_a_batch_and_the_oldest_goes_first(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> None:
-        door = batcher(engine, thread)
+        door = batcher(engine, threads)
         engine.gate.clear()
         tasks = [asyncio.create_task(door.submit(0, "x"))]
         await settle()
@@ -102,11 +104,11 @@ def test_only_the_same_key_shares_a_batch_and_the_oldest_goes_first(thread: Thre
     assert engine.batches == [[0], [1, 3, 5], [2, 4, 6]]
 
 
-def test_batches_are_bounded_in_pieces_and_in_rows(thread: ThreadPoolExecutor) -> None:
+def test_batches_are_bounded_in_pieces_and_in_rows(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> None:
-        door = batcher(engine, thread)
+        door = batcher(engine, threads)
         engine.gate.clear()
         tasks = [asyncio.create_task(door.submit(0, "a"))]
         await settle()
@@ -121,11 +123,61 @@ def test_batches_are_bounded_in_pieces_and_in_rows(thread: ThreadPoolExecutor) -
     assert [len(batch) for batch in engine.batches] == [1, 8, 2, 2, 2, 1, 1]
 
 
-def test_one_that_cannot_be_done_harms_only_itself(thread: ThreadPoolExecutor) -> None:
+def test_a_second_batch_begins_beside_the_first_when_it_is_full(threads: ThreadPoolExecutor) -> None:
+    engine = Engine()
+
+    async def main() -> None:
+        door = batcher(engine, threads, max_batch=4, lanes=2)
+        engine.gate.clear()
+        tasks = [asyncio.create_task(door.submit(0, "a"))]
+        await settle()
+        tasks += [asyncio.create_task(door.submit(number, "a")) for number in (1, 2, 3)]
+        await settle()
+        assert (door.in_hand, door.waiting) == (1, 3)
+        tasks += [asyncio.create_task(door.submit(number, "a")) for number in range(4, 14)]
+        await settle()
+        assert (door.in_hand, door.waiting) == (5, 9)
+        engine.gate.set()
+        await asyncio.gather(*tasks)
+        assert (door.in_hand, door.waiting) == (0, 0)
+
+    run(main)
+    assert sorted(engine.batches)[:2] == [[0], [1, 2, 3, 4]]
+    assert sorted(number for batch in engine.batches for number in batch) == list(range(14))
+    assert [len(batch) for batch in engine.batches].count(4) == 3
+
+
+def test_what_comes_when_a_lane_has_just_ended_is_done(threads: ThreadPoolExecutor) -> None:
+    """Its task is still there, but it has seen that nothing waits."""
+
+    async def main() -> list[int]:
+        door = batcher(Engine(), threads, lanes=2)
+        return [(await door.submit(number, "a")).result for number in range(200)]
+
+    assert run(main) == list(range(0, 400, 2))
+
+
+def test_closing_waits_for_all_lanes(threads: ThreadPoolExecutor) -> None:
+    engine = Engine()
+
+    async def main() -> tuple[bool, list[int]]:
+        door = batcher(engine, threads, max_batch=2, lanes=2)
+        engine.gate.clear()
+        tasks = [asyncio.create_task(door.submit(number, "a")) for number in range(5)]
+        await settle()
+        assert door.in_hand == 4
+        assert not await door.close(0.01)
+        engine.gate.set()
+        return await door.close(10), [(await task).result for task in tasks[:4]]
+
+    assert run(main) == (True, [0, 2, 4, 6])
+
+
+def test_one_that_cannot_be_done_harms_only_itself(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> list[Any]:
-        door = batcher(engine, thread)
+        door = batcher(engine, threads)
         engine.gate.clear()
         tasks = [asyncio.create_task(door.submit(0, "a"))]
         await settle()
@@ -140,11 +192,11 @@ def test_one_that_cannot_be_done_harms_only_itself(thread: ThreadPoolExecutor) -
     assert str(poisoned) == "cannot do [-2]"
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back(thread: ThreadPoolExecutor) -> None:
+def test_a_full_queue_refuses_and_says_when_to_come_back(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> int:
-        door = batcher(engine, thread, max_queue=3, max_batch=1)
+        door = batcher(engine, threads, max_queue=3, max_batch=1)
         engine.gate.clear()
         slow = asyncio.create_task(door.submit(0, "a"))
         await asyncio.sleep(1.2)
@@ -166,11 +218,11 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(thread: ThreadPoolExecu
     assert [5] not in engine.batches
 
 
-def test_who_goes_away_frees_the_place_and_is_not_computed(thread: ThreadPoolExecutor) -> None:
+def test_who_goes_away_frees_the_place_and_is_not_computed(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> None:
-        door = batcher(engine, thread, max_queue=1)
+        door = batcher(engine, threads, max_queue=1)
         engine.gate.clear()
         first = asyncio.create_task(door.submit(1, "a"))
         await settle()
@@ -188,11 +240,11 @@ def test_who_goes_away_frees_the_place_and_is_not_computed(thread: ThreadPoolExe
     assert engine.batches == [[1], [3]]
 
 
-def test_closing_finishes_what_there_is_and_takes_no_more(thread: ThreadPoolExecutor) -> None:
+def test_closing_finishes_what_there_is_and_takes_no_more(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> tuple[bool, list[int]]:
-        door = batcher(engine, thread, max_batch=1)
+        door = batcher(engine, threads, max_batch=1)
         engine.gate.clear()
         tasks = [asyncio.create_task(door.submit(number, "a")) for number in range(4)]
         await settle()
@@ -206,11 +258,11 @@ def test_closing_finishes_what_there_is_and_takes_no_more(thread: ThreadPoolExec
     assert run(main) == (True, [0, 2, 4, 6])
 
 
-def test_closing_in_no_time_tells_those_who_wait(thread: ThreadPoolExecutor) -> None:
+def test_closing_in_no_time_tells_those_who_wait(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> list[Any]:
-        door = batcher(engine, thread, max_batch=1)
+        door = batcher(engine, threads, max_batch=1)
         engine.gate.clear()
         tasks = [asyncio.create_task(door.submit(number, "a")) for number in range(3)]
         await settle()
@@ -226,13 +278,16 @@ def test_closing_in_no_time_tells_those_who_wait(thread: ThreadPoolExecutor) -> 
 @given(
     work=st.lists(st.tuples(st.integers(-3, 20), st.sampled_from("abc"), st.integers(1, 30)), min_size=1, max_size=40),
     max_batch=st.integers(1, 9),
+    lanes=st.integers(1, 3),
 )
-def test_each_gets_its_own_result_whatever_comes_together(work: list[tuple[int, str, int]], max_batch: int) -> None:
+def test_each_gets_its_own_result_whatever_comes_together(
+    work: list[tuple[int, str, int]], max_batch: int, lanes: int
+) -> None:
     engine = Engine()
 
     async def main() -> list[Any]:
-        with ThreadPoolExecutor(1) as thread:
-            door = batcher(engine, thread, max_batch=max_batch)
+        with ThreadPoolExecutor(lanes) as threads:
+            door = batcher(engine, threads, max_batch=max_batch, lanes=lanes)
             calls = [door.submit(number, key, rows) for number, key, rows in work]
             return await asyncio.gather(*calls, return_exceptions=True)
 

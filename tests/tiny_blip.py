@@ -47,7 +47,7 @@ class Counted:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
-        self.config, self.precision = engine.config, getattr(engine, "precision", "f32")
+        self.config, self.precision, self.lanes = engine.config, engine.precision, engine.lanes
         self.calls: dict[str, int] = {}
 
     def __getattr__(self, name: str) -> Any:

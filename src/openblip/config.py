@@ -17,6 +17,9 @@ Task = Literal["caption", "match", "embed", "answer"]
 head. "embed": the unimodal encoder with the ITC head. "answer": the image-grounded encoder reads the question, and a
 decoder of its own looks at what it made of it (BLIP paper, section 4.3)."""
 
+_LARGE = 2**25
+"""Parameters."""
+
 TASKS: tuple[Task, ...] = get_args(Task)
 PRETRAINED: tuple[Task, ...] = ("caption", "match", "embed")
 Mode = Literal["encoder", "decoder"]
@@ -215,6 +218,11 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 def parameters(config: ModelConfig) -> int:
     """How many numbers all tensors of a model hold."""
     return sum(prod(shape) for shape in tensor_shapes(config).values())
+
+
+def is_large(config: ModelConfig) -> bool:
+    """Whether a second copy of its weights in memory is not to be borne."""
+    return parameters(config) > _LARGE
 
 
 class _Shapes(dict[str, tuple[int, ...]]):

@@ -100,6 +100,11 @@ class Engine(Protocol):
         """Of what it computes, as it was asked for or chosen."""
         ...
 
+    @property
+    def lanes(self) -> int:
+        """Calls that it does at the same time, from as many threads, in less time than one after the other."""
+        ...
+
     def encode_images(self, pixels: Floats) -> ImageStates:
         """pixels: [batch, 3, size, size], normalised. Runs the image encoder once, whatever is asked afterwards."""
         ...

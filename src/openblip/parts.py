@@ -32,6 +32,7 @@ class LoadOptions:
     device: str | None = None
     threads: int | None = None
     image_size: int | None = None
+    lanes: int = 1
     special_tokens: Conventions = "blip"
 
 
@@ -160,6 +161,7 @@ def _load_part(name_or_folder: str | os.PathLike[str] | None, options: LoadOptio
         precision=options.precision,
         device=options.device,
         threads=options.threads,
+        lanes=options.lanes,
         cache_dir=cache_dir,
         revision=checkpoint.revision if cache_dir else None,
     )

@@ -82,6 +82,7 @@ class Blip:
         device: str | None = None,
         threads: int | None = None,
         image_size: int | None = None,
+        lanes: int = 1,
         special_tokens: Conventions = "blip",
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> Blip:
@@ -90,14 +91,18 @@ class Blip:
 
         engine: "openvino" (CPU, needs no torch) or "torch" (CPU or CUDA). precision, device, threads: None lets the
         engine choose. image_size: side of the pictures in pixels, where it is to be another than the checkpoint's (its
-        positions are then interpolated; ViT only). special_tokens: "blip" starts a text to match and a question with
-        [ENC], as the models were trained; "transformers" starts them with [CLS], as its port does, and gives its scores
-        and answers. limits: what a picture may cost before it is refused.
+        positions are then interpolated; ViT only). lanes: calls, from as many threads, that a small model does at the
+        same time, each with its share of `threads`, which takes less time than one after the other; a call that is
+        alone has all threads, and a large model does one. special_tokens: "blip" starts a text to match and a question
+        with [ENC], as the models were trained; "transformers" starts them with [CLS], as its port does, and gives its
+        scores and answers. limits: what a picture may cost before it is refused.
 
         Raises ModelNotFound, CheckpointError, OptionError or MissingExtra; of a set, when the checkpoint is first used.
         """
         return cls.from_parts(
-            load_parts(name_or_folder, LoadOptions(engine, precision, device, threads, image_size, special_tokens)),
+            load_parts(
+                name_or_folder, LoadOptions(engine, precision, device, threads, image_size, lanes, special_tokens)
+            ),
             limits,
         )
 

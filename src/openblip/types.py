@@ -206,9 +206,10 @@ class Timing:
 
 
 def _in_range(name: str, value: Any, low: float, high: float) -> None:
-    kind: Any = Integral if isinstance(low, int) else Real
-    if not isinstance(value, kind):
-        number = "whole number" if kind is Integral else "number"
+    whole = isinstance(low, int)
+    kinds: Any = (int, Integral) if whole else (int, float, Real)  # the abstract ones, which are slow, are asked last
+    if not isinstance(value, kinds):
+        number = "whole number" if whole else "number"
         raise OptionError(f"{name}={value!r} is not a {number}: give {low} to {high}")
     if not low <= value <= high:  # also refuses NaN
         raise OptionError(f"{name}={value!r} is out of range: give {low} to {high}")

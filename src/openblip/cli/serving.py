@@ -58,4 +58,10 @@ def key(name: str) -> int:
 def _load(name: str, settings: Any) -> Any:
     from openblip.pipeline import Blip
 
-    return Blip.load(name, engine=settings.engine, precision=settings.precision, threads=settings.threads)
+    return Blip.load(
+        name,
+        engine=settings.engine,
+        precision=settings.precision,
+        threads=settings.threads,
+        lanes=settings.lanes,
+    )

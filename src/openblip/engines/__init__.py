@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openblip.config import ModelConfig
+from openblip.config import ModelConfig, is_large
 from openblip.engine import Engine
 from openblip.errors import MissingExtra, OptionError
 
@@ -24,6 +24,7 @@ def load_engine(
     precision: str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    lanes: int = 1,
     cache_dir: Path | None = None,
     revision: str | None = None,
 ) -> Engine:
@@ -32,14 +33,28 @@ def load_engine(
     precision: "f32", "bf16" or (openvino) "int8"; default: bf16 where the processor has it, with torch only on CUDA.
     device: "cpu", or (torch) "cuda" and its like; default: CUDA where torch sees it, else the CPU.
     threads: at least 1; default: the physical cores (openvino) or torch's own setting.
+    lanes: calls to be done at the same time, see `engines.lanes`; a large model, and torch, do one.
     cache_dir: where openvino keeps compiled graphs for the next start, told apart by the checkpoint's `revision`.
     """
     if name == "openvino":
         if device not in (None, "cpu"):
             raise OptionError(f"device={device!r} is not for the openvino engine: give 'cpu', or engine 'torch'")
+        from openblip.engines.lanes import Lanes
         from openblip.engines.openvino.engine import OpenVinoEngine
 
-        return OpenVinoEngine(config, tensors, precision, threads, cache_dir, revision)
+        def load(threads: int | None) -> OpenVinoEngine:
+            return OpenVinoEngine(config, tensors, precision, threads, cache_dir, revision)
+
+        if lanes < 1:
+            raise OptionError(f"lanes={lanes} is out of range: give 1 or more")
+        wide = load(threads)
+        lanes = 1 if is_large(config) else min(lanes, wide.threads)
+        if lanes == 1:
+            return wide
+        narrow = [load(wide.threads // lanes) for _ in range(lanes)]
+        for engine in narrow:
+            engine.compile()
+        return Lanes(wide, narrow)
     if name == "torch":
         if find_spec("torch") is None:
             raise MissingExtra("torch", "torch")

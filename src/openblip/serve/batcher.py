@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Generic, TypeVar
 
@@ -47,11 +48,13 @@ class Done(Generic[Result]):
 
 
 class Batcher(Generic[Work, Result]):
-    """Groups what waits: as soon as the one thread that computes is free, it takes the oldest work and, in their order,
-    all that has the same key, as far as `max_batch` and `max_rows` go. It never waits for more to come.
+    """Groups what waits: as soon as nothing is computed, the oldest work is taken and, in their order, all that has the
+    same key, as far as `max_batch` and `max_rows` go. That never waits for more to come. Where `lanes` is above 1, as
+    many batches may be computed at the same time; those beside the first begin when `max_batch` pieces wait, as small
+    ones side by side take longer than the same in a larger one.
 
-    compute: a batch to its results, called in `thread`, which other batchers may share. Where it raises, every piece is
-    computed alone, so that one that cannot be done harms only itself. seen: told the size of each batch and its
+    compute: a batch to its results, called in `threads`, which other batchers may share. Where it raises, every piece
+    is computed alone, so that one that cannot be done harms only itself. seen: told the size of each batch and its
     seconds.
     """
 
@@ -59,17 +62,18 @@ class Batcher(Generic[Work, Result]):
         self,
         compute: Callable[[Sequence[Work]], Sequence[Result]],
         *,
-        thread: ThreadPoolExecutor,
+        threads: ThreadPoolExecutor,
         max_queue: int,
         max_batch: int,
         max_rows: int = 128,
+        lanes: int = 1,
         seen: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         self._compute, self._seen = compute, seen
         self._max_queue, self.max_batch, self._max_rows = max_queue, max_batch, max_rows
-        self._thread = thread
+        self._threads = threads
         self._waiting: deque[_Job[Work, Result]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self.lanes, self._at_work = lanes, set[asyncio.Task[None]]()
         self._seconds_each, self._closed, self._in_hand = 0.0, False, 0
 
     @property
@@ -91,8 +95,8 @@ class Batcher(Generic[Work, Result]):
         self.admit()
         job = _Job[Work, Result](work, key, rows, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+        if len(self._at_work) < self.lanes and self._enough(len(self._at_work)):
+            self._at_work.add(asyncio.create_task(self._work()))
         try:
             result, started = await job.future
         except asyncio.CancelledError:
@@ -114,24 +118,23 @@ class Batcher(Generic[Work, Result]):
         return max(1, ceil((len(self._waiting) + self._in_hand) * self._seconds_each))
 
     async def run(self, call: Callable[[], Other]) -> Other:
-        """Something else in the thread that computes, between two batches. Raises Closed, and what the call raises."""
+        """Something else in a thread that computes, beside or between batches. Raises Closed, and what it raises."""
         if self._closed:
             raise Closed
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def later(self, call: Callable[[], None]) -> None:
-        """Have something done in the thread that computes, without waiting for it."""
+        """Have something done in a thread that computes, without waiting for it."""
         with suppress(RuntimeError):  # the thread has ended with all that it held
-            self._thread.submit(call)
+            self._threads.submit(call)
 
     async def close(self, within_s: float) -> bool:
         """Take no more work and finish what there is. Returns whether all of it was finished in time; what was not ends
         with Closed."""
         self._closed = True
-        worker = self._worker
-        if worker is not None:
-            await asyncio.wait([worker], timeout=within_s)
-        finished = worker is None or worker.done()
+        if self._at_work:
+            await asyncio.wait(list(self._at_work), timeout=within_s)
+        finished = not self._at_work
         for job in self._waiting:
             if not job.future.done():
                 job.future.set_exception(Closed())
@@ -139,28 +142,38 @@ class Batcher(Generic[Work, Result]):
         return finished
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+        """Batch after batch while there is work."""
         try:
-            while self._waiting:
-                jobs = self._take()
-                if not jobs:
-                    continue
-                self._in_hand, started = len(jobs), time.monotonic()
-                results = await loop.run_in_executor(self._thread, self._outcomes, [job.work for job in jobs])
-                seconds = time.monotonic() - started
-                each = seconds / len(jobs)
-                self._seconds_each = each if not self._seconds_each else 0.8 * self._seconds_each + 0.2 * each
-                self._in_hand = 0
-                self._seen(len(jobs), seconds)
-                for job, result in zip(jobs, results, strict=True):
-                    if job.future.done():
-                        continue
-                    if isinstance(result, BaseException):
-                        job.future.set_exception(result)
-                    else:
-                        job.future.set_result((result, started))
+            while self._enough(len(self._at_work) - 1):
+                if jobs := self._take():
+                    await self._do(jobs)
+        finally:  # not in a callback, which runs later: work that comes before it would find no lane
+            self._at_work.discard(asyncio.current_task())
+
+    def _enough(self, others: int) -> bool:
+        return len(self._waiting) >= (self.max_batch if others else 1)
+
+    async def _do(self, jobs: list[_Job[Work, Result]]) -> None:
+        started = time.monotonic()
+        self._in_hand += len(jobs)
+        try:
+            outcomes = partial(self._outcomes, [job.work for job in jobs])
+            results = await asyncio.get_running_loop().run_in_executor(self._threads, outcomes)
         finally:
-            self._worker, self._in_hand = None, 0
+            self._in_hand -= len(jobs)
+        self._note(len(jobs), time.monotonic() - started)
+        for job, result in zip(jobs, results, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(result, BaseException):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result((result, started))
+
+    def _note(self, size: int, seconds: float) -> None:
+        each = seconds / size / max(1, len(self._at_work))
+        self._seconds_each = each if not self._seconds_each else 0.8 * self._seconds_each + 0.2 * each
+        self._seen(size, seconds)
 
     def _take(self) -> list[_Job[Work, Result]]:
         """The oldest, and what goes with it; the others keep their order."""

@@ -58,7 +58,7 @@ class Service:
         )
         self._uploads = Uploads(settings.max_upload_bytes)
         self._cache = ResultCache(settings.cache(), self.metrics.saw_cache)
-        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="openblip-engine")
+        self._engine_threads = ThreadPoolExecutor(settings.lanes, thread_name_prefix="openblip-engine")
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -98,7 +98,7 @@ class Service:
         await self.admission.close()
         if self._fetcher is not None:
             self._fetcher.close()
-        self._engine_thread.shutdown(wait=False, cancel_futures=True)
+        self._engine_threads.shutdown(wait=False, cancel_futures=True)
 
     @property
     def waiting(self) -> int:
@@ -197,7 +197,7 @@ class Service:
             blip,
             self._cache,
             ImageLimits(max_bytes=settings.max_body_bytes, max_pixels=settings.max_pixels),
-            engine_thread=self._engine_thread,
+            engine_threads=self._engine_threads,
             max_queue=settings.max_queue,
             max_batch=settings.max_batch,
             encodings_bytes=settings.encodings_bytes,

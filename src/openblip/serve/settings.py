@@ -33,6 +33,13 @@ class ServeSettings(BaseSettings):
         None, description="Of the computation; the engine's choice where it is not set."
     )
     threads: int | None = Field(None, ge=1, le=1024, description="Of the engine; its choice where it is not set.")
+    lanes: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Batches that a small model computes at the same time, each with its share of the threads; at most "
+        "one a thread.",
+    )
     memory_bytes: int = Field(
         0,
         ge=0,

@@ -47,8 +47,7 @@ _ALIASES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A picture as pixels for every input of the model. digest: of its upright pixels, whatever stands around them in
-    the file."""
+    """A picture as pixels for every input of the model. digest: of those, whatever else stands in the file."""
 
     digest: str
     pixels: dict[VisionConfig, Floats]
@@ -78,8 +77,8 @@ class Examined:
 
 
 class Worker:
-    """One model: decodes in a few threads, computes in one. count: told what the kept encodings did; seen: as in
-    `Batcher`."""
+    """One model: decodes in a few threads, computes in as many as its engine has lanes. count: told what the kept
+    encodings did; seen: as in `Batcher`."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class Worker:
         cache: ResultCache,
         limits: ImageLimits,
         *,
-        engine_thread: ThreadPoolExecutor,
+        engine_threads: ThreadPoolExecutor,
         max_queue: int,
         max_batch: int,
         encodings_bytes: int,
@@ -101,7 +100,7 @@ class Worker:
         self._encodings = Encodings(encodings_bytes)
         self._aliases: OrderedDict[str, str] = OrderedDict()
         self.batcher = Batcher[Work, tuple[Analysis, Timing]](
-            self._compute, thread=engine_thread, max_queue=max_queue, max_batch=max_batch, seen=seen
+            self._compute, threads=engine_threads, max_queue=max_queue, max_batch=max_batch, seen=seen
         )
         self._inputs: tuple[VisionConfig, ...] = ()
         self.revision = ""
@@ -112,6 +111,7 @@ class Worker:
         self._inputs = tuple(dict.fromkeys(part.config.vision for part in parts))
         self.revision = _revision(parts)
         self.batcher.max_batch = min(self.batcher.max_batch, *(part.pictures_a_call() for part in parts))
+        self.batcher.lanes = min(part.engine.lanes for part in parts)
         read = await self._in_reader(partial(self._read_image, Image.new("RGB", (64, 64)), 0.0))
         for inquiry in _warm_up(self.blip.tasks):
             await self._submit(Work("", inquiry, read, {}))
@@ -257,8 +257,10 @@ class Worker:
     def _read_image(self, image: Image.Image, decode_s: float) -> Read:
         start = time.perf_counter()
         pixels = {vision: preprocess(image, vision) for vision in self._inputs}
-        digest = _hash(repr((PREPROCESSING, self._size(), image.size)).encode() + image.tobytes())
-        return Read(digest, pixels, decode_s, time.perf_counter() - start)
+        digest = hashlib.sha256()
+        for array in pixels.values():
+            digest.update(array.data)
+        return Read(digest.hexdigest(), pixels, decode_s, time.perf_counter() - start)
 
     async def _in_reader(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)

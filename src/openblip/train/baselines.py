@@ -274,7 +274,7 @@ class _Looked:
 class ShowAndTellEngine:
     """Show and Tell behind the Engine protocol, so that the same search writes its captions. It has no text encoder."""
 
-    precision = "f32"
+    precision, lanes = "f32", 1
 
     def __init__(self, model: ShowAndTell) -> None:
         self.model, self.config = model.eval(), model.config

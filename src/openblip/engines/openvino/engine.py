@@ -20,7 +20,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from openblip.config import ModelConfig, Task, TextConfig, parameters
+from openblip.config import ModelConfig, Task, TextConfig, is_large
 from openblip.engine import Floats, ImageStates, Ints, QuestionStates
 from openblip.engines.openvino.compile import Compiler, checked_precision
 from openblip.engines.openvino.graph import Graphs, graphs_revision
@@ -39,14 +39,16 @@ _HIDDEN = np.float32(-1e9)
 _SLOT_BLOCK = 32
 _LENGTH_BLOCK = 8
 _IDLE_DECODERS = 8
+_PICTURES = 4
+"""Encoded at a time. Of 1 to 32 this is as fast as any for a ViT-B, and the fastest for `mini` (3.8 ms a picture on two
+cores, 5.6 with 32): what lies between two layers stays in the processor's cache. And it takes an eighth of the memory
+that 32 do, 3 GB of a ViT-B's in float32."""
 _GRAPHS: dict[Task, tuple[GraphName, ...]] = {
     "caption": ("decoder",),
     "match": ("matcher",),
     "embed": ("text_encoder",),
     "answer": ("question_encoder", "answer_decoder"),
 }
-_LARGE = 2**25
-"""Parameters from which a second copy of them in memory is not to be borne."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,8 @@ class OpenVinoEngine:
     compiled graphs are kept for the next start; used only with `revision`, which must change when the tensors do.
     """
 
+    lanes = 1
+
     def __init__(
         self,
         config: ModelConfig,
@@ -213,24 +217,41 @@ class OpenVinoEngine:
         A large model's graphs are compiled at once and its tensors let go of, provided that they can be kept: else they
         would lie in memory twice.
         """
-        names: list[GraphName] = ["image_encoder", *(name for task in self.config.tasks for name in _GRAPHS[task])]
+        names = self._graphs()
         missing = [name for name in names if not self._compiler.keeps(name)]
         if len(missing) == len(names):
             tensors.hold()
-        if parameters(self.config) > _LARGE:
+        if is_large(self.config):
             for name in missing:
                 self._compiler.prepare(name, partial(self._write, name))
             if all(self._compiler.keeps(name) for name in names):
                 tensors.release()
 
+    def compile(self) -> None:
+        """Compile now what would be compiled when it is first needed."""
+        for name in self._graphs():
+            self._compiler.prepare(name, partial(self._write, name))
+
+    def _graphs(self) -> list[GraphName]:
+        return ["image_encoder", *(name for task in self.config.tasks for name in _GRAPHS[task])]
+
     def encode_images(self, pixels: Floats) -> OpenVinoImageStates:
         """pixels: [P, 3, size, size], normalised."""
-        # A request of its own: the states are its output tensors, not copies.
-        request = self._request("image_encoder")
-        held = np.ascontiguousarray(pixels, dtype=np.float32)
-        request.set_input_tensor(0, _tensor(held))
-        request.infer()
-        states, *others = (output.data for output in request.output_tensors)
+        # A request of its own: the states of a few pictures are its output tensors, not copies.
+        request, whole = self._request("image_encoder"), list[NDArray[Any]]()
+        for start in range(0, len(pixels), _PICTURES):
+            some = slice(start, start + _PICTURES)
+            held = np.ascontiguousarray(pixels[some], dtype=np.float32)
+            request.set_input_tensor(0, _tensor(held))
+            request.infer()
+            outputs = [output.data for output in request.output_tensors]
+            if len(pixels) <= _PICTURES:
+                whole = outputs
+                break
+            whole = whole or [np.empty((len(pixels), *array.shape[1:]), array.dtype) for array in outputs]
+            for array, part in zip(whole, outputs, strict=True):
+                array[some] = part
+        states, *others = whole
         embedding = others.pop() if "embed" in self.config.tasks else None
         return OpenVinoImageStates(states, tuple(_bits(array) for array in others), embedding)
 

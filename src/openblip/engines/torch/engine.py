@@ -198,6 +198,8 @@ class TorchEngine:
     threads: torch's own setting, for the whole process.
     """
 
+    lanes = 1
+
     def __init__(
         self,
         config: ModelConfig,
