@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from redis_server import RedisServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -79,3 +84,19 @@ def mini() -> Path:
     if not (FOLDER / "model.safetensors").is_file():
         pytest.fail(f"the checkpoint of mini is missing at {FOLDER}", pytrace=False)
     return FOLDER
+
+
+@pytest.fixture(scope="session")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    from redis_server import running_redis
+
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_redis: RedisServer) -> RedisServer:
+    """A real redis-server, empty."""
+    from redis_server import cleared
+
+    return cleared(_redis)

@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,15 @@ import pytest
 from cache_work import SLACK_S, TIMEOUT_S, Work, stored, with_cache
 from openblip.errors import OptionError
 from openblip.serve.cache import CacheSettings, ResultCache
-from redis_server import RedisServer, cleared, running_redis
 
 PROCESS = Path(__file__).with_name("cache_process.py")
-
-
-@pytest.fixture(scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with running_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(_server: RedisServer) -> RedisServer:
-    return cleared(_server)
 
 
 @pytest.fixture(params=["disk", "redis"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> CacheSettings:
     if request.param == "disk":
         return CacheSettings(folder=tmp_path / "cache", timeout_s=TIMEOUT_S)
-    return CacheSettings(url=request.getfixturevalue("server").url, timeout_s=TIMEOUT_S)
+    return CacheSettings(url=request.getfixturevalue("redis").url, timeout_s=TIMEOUT_S)
 
 
 def test_hit_miss_expiry_and_alias(settings: CacheSettings) -> None:

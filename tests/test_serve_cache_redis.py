@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,32 +14,21 @@ import pytest
 
 from cache_work import PREFIX, SLACK_S, TIMEOUT_S, Work, load, stored, with_cache
 from openblip.serve.cache import CacheSettings, ResultCache
-from redis_server import RedisServer, certificate, cleared, running_redis
+from redis_server import RedisServer, certificate, running_redis
 
 PROCESS = Path(__file__).with_name("cache_process.py")
 
 
-@pytest.fixture(scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with running_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(_server: RedisServer) -> RedisServer:
-    return cleared(_server)
-
-
-def test_wrong_types_and_rubbish_in_redis_are_overwritten(server: RedisServer) -> None:
-    settings = CacheSettings(url=server.url, timeout_s=TIMEOUT_S)
-    with server.client() as client:
+def test_wrong_types_and_rubbish_in_redis_are_overwritten(redis: RedisServer) -> None:
+    settings = CacheSettings(url=redis.url, timeout_s=TIMEOUT_S)
+    with redis.client() as client:
         client.rpush(PREFIX + "list", "x")
         client.set(PREFIX + "short", b"x")
         client.set(PREFIX + "foreign", b'{"caption": "of another program"}')
         client.rpush(PREFIX + "locked:lock", "x")
         client.set(PREFIX + "held:lock", "for ever")
     with_cache(settings, lambda cache: cache.get_or_compute("other", Work()))
-    with server.client() as client:
+    with redis.client() as client:
         client.set(PREFIX + "swapped", client.get(PREFIX + "other"))
     keys = ["list", "short", "foreign", "swapped", "locked", "held"] * 2
 
@@ -56,8 +44,8 @@ def test_wrong_types_and_rubbish_in_redis_are_overwritten(server: RedisServer) -
     assert counts == {"miss": 6, "hit": 6, "stored": 6, "wrong_type": 2, "rubbish": 6}  # read again under the lock
 
 
-def test_eviction_and_a_full_redis(server: RedisServer) -> None:
-    settings = CacheSettings(url=server.url, timeout_s=2.0, lock_s=4.0)
+def test_eviction_and_a_full_redis(redis: RedisServer) -> None:
+    settings = CacheSettings(url=redis.url, timeout_s=2.0, lock_s=4.0)
 
     async def fill(cache: ResultCache) -> None:
         for number in range(100):
@@ -65,7 +53,7 @@ def test_eviction_and_a_full_redis(server: RedisServer) -> None:
             assert (await cache.get_or_compute(f"{number}", Work(value)))[0] == value
             await stored(cache)
 
-    with server.client() as client:
+    with redis.client() as client:
         client.config_set("maxmemory", 6_000_000)
         client.config_set("maxmemory-policy", "allkeys-lru")
         evicting = with_cache(settings, fill)
@@ -84,13 +72,13 @@ def test_eviction_and_a_full_redis(server: RedisServer) -> None:
     assert {"stored", "opened", "skipped"} & set(full) == set()
 
 
-def test_a_stall_of_two_seconds_delays_nobody_for_long(server: RedisServer) -> None:
-    settings = CacheSettings(url=server.url, timeout_s=TIMEOUT_S, circuit_retry_s=0.3)
+def test_a_stall_of_two_seconds_delays_nobody_for_long(redis: RedisServer) -> None:
+    settings = CacheSettings(url=redis.url, timeout_s=TIMEOUT_S, circuit_retry_s=0.3)
 
     async def body(cache: ResultCache) -> None:
         loading = asyncio.create_task(load(cache, 3.5))
         await asyncio.sleep(0.5)
-        with server.client() as client:
+        with redis.client() as client:
             client.client_pause(2000, all=True)
         await asyncio.sleep(1.0)
         assert cache.circuit_open
@@ -105,17 +93,17 @@ def test_a_stall_of_two_seconds_delays_nobody_for_long(server: RedisServer) -> N
     assert counts["hit"] > 100
 
 
-def test_kill_and_restart_under_load(server: RedisServer) -> None:
-    settings = CacheSettings(url=server.url, timeout_s=TIMEOUT_S, circuit_retry_s=0.2)
+def test_kill_and_restart_under_load(redis: RedisServer) -> None:
+    settings = CacheSettings(url=redis.url, timeout_s=TIMEOUT_S, circuit_retry_s=0.2)
 
     async def body(cache: ResultCache) -> None:
         loading = asyncio.create_task(load(cache, 3.0))
         for _ in range(2):
             await asyncio.sleep(0.5)
-            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(redis.kill)
             await asyncio.sleep(0.5)
             assert cache.circuit_open
-            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(redis.start)
         lateness = await loading
         assert max(lateness) < TIMEOUT_S + SLACK_S
         assert not cache.circuit_open
@@ -127,12 +115,12 @@ def test_kill_and_restart_under_load(server: RedisServer) -> None:
 
 
 def test_a_redis_that_is_down_at_the_start(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)
-    settings = CacheSettings(url=server.url, timeout_s=TIMEOUT_S, circuit_failures=1, circuit_retry_s=0.1)
+    redis = RedisServer(tmp_path)
+    settings = CacheSettings(url=redis.url, timeout_s=TIMEOUT_S, circuit_failures=1, circuit_retry_s=0.1)
 
     async def body(cache: ResultCache) -> None:
         assert await cache.get_or_compute("a", Work()) == (Work().value, False)
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(redis.start)
         await asyncio.sleep(0.2)
         await cache.get_or_compute("a", Work())
         await stored(cache)
@@ -141,7 +129,7 @@ def test_a_redis_that_is_down_at_the_start(tmp_path: Path) -> None:
     try:
         assert with_cache(settings, body)["closed"] == 1
     finally:
-        server.kill()
+        redis.kill()
 
 
 @pytest.mark.parametrize(
@@ -179,25 +167,25 @@ def test_a_server_that_is_no_redis(answer: bytes, kind: str) -> None:
     asyncio.run(run())
 
 
-def process(server: RedisServer, key: str, seconds: float, start: float = 0.0) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROCESS), server.url, key, str(seconds), str(start)]
+def process(redis: RedisServer, key: str, seconds: float, start: float = 0.0) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROCESS), redis.url, key, str(seconds), str(start)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_processes_compute_once(server: RedisServer) -> None:
+def test_processes_compute_once(redis: RedisServer) -> None:
     start = time.time() + 1.5  # all have loaded by then
-    asking = [process(server, "a", 0.7, start) for _ in range(3)]
+    asking = [process(redis, "a", 0.7, start) for _ in range(3)]
     outputs = [each.communicate(timeout=20)[0].split("\n") for each in asking]
     assert sum("computing" in lines for lines in outputs) == 1
     assert len({lines[-2] for lines in outputs}) == 1, "all have the same value, and none was there already"
     assert outputs[0][-2].endswith("False")
 
 
-def test_where_the_computing_process_dies_another_computes(server: RedisServer) -> None:
-    holder = process(server, "a", 60)
+def test_where_the_computing_process_dies_another_computes(redis: RedisServer) -> None:
+    holder = process(redis, "a", 60)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "computing\n"
-    settings = CacheSettings(url=server.url, timeout_s=TIMEOUT_S)
+    settings = CacheSettings(url=redis.url, timeout_s=TIMEOUT_S)
 
     async def body(cache: ResultCache) -> None:
         waiting = asyncio.create_task(cache.get_or_compute("a", Work()))
@@ -213,7 +201,7 @@ def test_where_the_computing_process_dies_another_computes(server: RedisServer) 
     holder.stdout.close()
 
 
-def test_a_lock_whose_reply_was_lost_holds_up_nobody(server: RedisServer) -> None:
+def test_a_lock_whose_reply_was_lost_holds_up_nobody(redis: RedisServer) -> None:
     async def body(cache: ResultCache) -> None:
         assert cache._store is not None
         assert await cache._store.lease(PREFIX + "a", 60.0) is not None
@@ -221,12 +209,12 @@ def test_a_lock_whose_reply_was_lost_holds_up_nobody(server: RedisServer) -> Non
         assert await cache.get_or_compute("a", Work()) == (Work().value, False)
         assert time.monotonic() - began < TIMEOUT_S
 
-    with_cache(CacheSettings(url=server.url, timeout_s=TIMEOUT_S), body)
+    with_cache(CacheSettings(url=redis.url, timeout_s=TIMEOUT_S), body)
 
 
-def test_waiting_for_another_process_is_bounded(server: RedisServer) -> None:
-    settings = CacheSettings(url=server.url, timeout_s=TIMEOUT_S, wait_s=0.3)
-    with server.client() as client:
+def test_waiting_for_another_process_is_bounded(redis: RedisServer) -> None:
+    settings = CacheSettings(url=redis.url, timeout_s=TIMEOUT_S, wait_s=0.3)
+    with redis.client() as client:
         client.set(PREFIX + "a:lock", "of a process that hangs", px=60_000)
 
     async def body(cache: ResultCache) -> None:
@@ -239,8 +227,8 @@ def test_waiting_for_another_process_is_bounded(server: RedisServer) -> None:
 
 def test_tls_and_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certificate(tmp_path)
-    with running_redis(tmp_path, "--requirepass", "s3cret/@word", tls=tmp_path) as server:
-        right = f"rediss://:s3cret%2F%40word@127.0.0.1:{server.port}/1?ssl_ca_certs={tmp_path}/cert.pem"
+    with running_redis(tmp_path, "--requirepass", "s3cret/@word", tls=tmp_path) as redis:
+        right = f"rediss://:s3cret%2F%40word@127.0.0.1:{redis.port}/1?ssl_ca_certs={tmp_path}/cert.pem"
         wrong = right.replace("s3cret", "another-s3cret")
         unknown = right.partition("?")[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,15 @@ from openblip.errors import OptionError
 from openblip.serve.guard import rate_counters
 from openblip.serve.guard.rate_counters import Counters
 from openblip.serve.guard.rates import EVENTS, RateLimit, identity, parse_rate
-from redis_server import RedisServer, certificate, cleared, running_redis
+from redis_server import RedisServer, certificate, running_redis
 
 TIMEOUT_S = 0.1
 SLACK_S = 0.25
 
 
-@pytest.fixture(scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with running_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(_server: RedisServer) -> RedisServer:
-    return cleared(_server)
-
-
 @pytest.fixture(params=["memory", "redis"])
 def url(request: pytest.FixtureRequest) -> str:
-    return "" if request.param == "memory" else request.getfixturevalue("server").url
+    return "" if request.param == "memory" else request.getfixturevalue("redis").url
 
 
 def with_limits(rates: list[str], url: str | None, body: Callable[..., Awaitable[Any]], **options: Any) -> Counter[str]:
@@ -119,20 +108,20 @@ def test_many_at_once_are_not_more_than_the_limit(url: str) -> None:
     with_limits(["40/year"] * 4, url, body, timeout_s=2.0)
 
 
-def test_processes_share_a_limit_in_redis_and_nothing_stays(server: RedisServer) -> None:
+def test_processes_share_a_limit_in_redis_and_nothing_stays(redis: RedisServer) -> None:
     async def body(first: RateLimit, second: RateLimit) -> None:
         verdicts = [await limit.check("key:alice") for limit in (first, second) * 3]
         assert [verdict.allowed for verdict in verdicts] == [True, True, True, True, False, False]
 
-    with_limits(["4/2seconds"] * 2, server.url, body)
-    with server.client() as client:
+    with_limits(["4/2seconds"] * 2, redis.url, body)
+    with redis.client() as client:
         keys = client.keys()
         assert keys
         assert all(key.startswith(b"openblip:1:rate:") for key in keys)
         assert all(0 < client.pttl(key) <= 4000 for key in keys)
 
 
-def test_a_stall_of_two_seconds_delays_nobody_for_long(server: RedisServer) -> None:
+def test_a_stall_of_two_seconds_delays_nobody_for_long(redis: RedisServer) -> None:
     async def body(limit: RateLimit) -> None:
         waits: list[float] = []
 
@@ -146,13 +135,13 @@ def test_a_stall_of_two_seconds_delays_nobody_for_long(server: RedisServer) -> N
 
         clients = [asyncio.create_task(client(f"{number}")) for number in range(8)]
         await asyncio.sleep(0.5)
-        with server.client() as other:
+        with redis.client() as other:
             other.client_pause(2000, all=True)
         await asyncio.gather(*clients)
         assert max(waits) < TIMEOUT_S + SLACK_S
         assert len(waits) > 400
 
-    counts = with_limits(["1000000/hour"], server.url, body, timeout_s=TIMEOUT_S, circuit_retry_s=0.3)
+    counts = with_limits(["1000000/hour"], redis.url, body, timeout_s=TIMEOUT_S, circuit_retry_s=0.3)
     assert counts["opened"] == counts["closed"] == 1
     assert counts["timeout"] >= 5
     assert counts["local"] == counts["timeout"] + counts["skipped"] > 50
@@ -160,35 +149,35 @@ def test_a_stall_of_two_seconds_delays_nobody_for_long(server: RedisServer) -> N
     assert "refused" not in counts
 
 
-def test_kill_and_restart(server: RedisServer) -> None:
+def test_kill_and_restart(redis: RedisServer) -> None:
     async def body(limit: RateLimit) -> None:
         for _ in range(3):
             assert (await limit.check("a")).allowed
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(redis.kill)
         verdicts = [await limit.check("a") for _ in range(7)]
         assert [verdict.allowed for verdict in verdicts] == [True] * 3 + [False] * 4, "this process counts alone"
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(redis.start)
         await asyncio.sleep(0.3)
         verdicts = [await limit.check("a") for _ in range(4)]
         assert [verdict.remaining for verdict in verdicts] == [2, 1, 0, 0], "the restarted Redis had forgotten it"
 
-    counts = with_limits(["3/year"], server.url, body, timeout_s=TIMEOUT_S, circuit_retry_s=0.2)
+    counts = with_limits(["3/year"], redis.url, body, timeout_s=TIMEOUT_S, circuit_retry_s=0.2)
     assert counts["connection"] == 5
     assert counts["skipped"] == 2
     assert (counts["opened"], counts["closed"], counts["local"]) == (1, 1, 7)
 
 
-def test_wrong_types_in_redis_fall_back_and_open_no_circuit(server: RedisServer) -> None:
+def test_wrong_types_in_redis_fall_back_and_open_no_circuit(redis: RedisServer) -> None:
     async def body(limit: RateLimit) -> None:
         assert (await limit.check("a")).allowed
-        with server.client() as client:
+        with redis.client() as client:
             for key in client.scan_iter():
                 client.delete(key)
                 client.rpush(key, "x")
         verdicts = [await limit.check("a") for _ in range(9)]
         assert [verdict.allowed for verdict in verdicts] == [True] * 2 + [False] * 7
 
-    counts = with_limits(["2/year"], server.url, body)
+    counts = with_limits(["2/year"], redis.url, body)
     assert counts["local"] == 9
     assert counts["wrong_type"] + counts["error"] == 9
     assert "opened" not in counts
@@ -205,26 +194,26 @@ def test_a_server_that_is_no_redis(answer: bytes) -> None:
         writer.close()
 
     async def run() -> None:
-        server = await asyncio.start_server(talk, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
+        redis = await asyncio.start_server(talk, "127.0.0.1", 0)
+        port = redis.sockets[0].getsockname()[1]
         limit = RateLimit("2/year", f"redis://127.0.0.1:{port}/0", timeout_s=TIMEOUT_S, count=lambda event: None)
         began = time.monotonic()
         verdicts = [await limit.check("a") for _ in range(8)]
         assert time.monotonic() - began < 8 * TIMEOUT_S + SLACK_S
         assert not verdicts[-1].allowed
         await limit.close()
-        server.close()
+        redis.close()
 
     asyncio.run(run())
 
 
-def test_a_cancelled_check_leaves_a_circuit_that_tries_again(server: RedisServer) -> None:
+def test_a_cancelled_check_leaves_a_circuit_that_tries_again(redis: RedisServer) -> None:
     async def body(limit: RateLimit) -> None:
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(redis.kill)
         for _ in range(5):
             await limit.check("a")
-        await asyncio.to_thread(server.start)
-        with server.client() as client:
+        await asyncio.to_thread(redis.start)
+        with redis.client() as client:
             client.client_pause(300, all=True)
         await asyncio.sleep(0.1)
         trial = asyncio.create_task(limit.check("a"))
@@ -235,14 +224,14 @@ def test_a_cancelled_check_leaves_a_circuit_that_tries_again(server: RedisServer
         await asyncio.sleep(0.4)
         assert (await limit.check("a")).allowed
 
-    counts = with_limits(["100/hour"], server.url, body, circuit_retry_s=0.05, timeout_s=TIMEOUT_S)
+    counts = with_limits(["100/hour"], redis.url, body, circuit_retry_s=0.05, timeout_s=TIMEOUT_S)
     assert counts["closed"] == 1
 
 
 def test_password_and_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certificate(tmp_path)
-    with running_redis(tmp_path, "--requirepass", "s3/cret", tls=tmp_path) as server:
-        place = f"127.0.0.1:{server.port}/0?ssl_ca_certs={tmp_path / 'cert.pem'}"
+    with running_redis(tmp_path, "--requirepass", "s3/cret", tls=tmp_path) as redis:
+        place = f"127.0.0.1:{redis.port}/0?ssl_ca_certs={tmp_path / 'cert.pem'}"
 
         async def body(limit: RateLimit) -> None:
             assert (await limit.check("a")).allowed

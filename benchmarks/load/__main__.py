@@ -182,8 +182,8 @@ def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     if output.parent == CHECKOUT / "benchmarks" / "results":
         picture, page = CHECKOUT / "docs" / "images" / "load.svg", CHECKOUT / "docs" / "load.md"
         drawn = find_spec("matplotlib") is not None and plot.draw(result, picture)
-        shown = f"{tables}\n![Rates, times and memory under load](images/load.svg)\n" if drawn else tables
-        report.put_into(page, shown.replace("\n### ", "\n## ").replace("### ", "## ", 1))
+        image = "\n![Latency and rate of the mix; rates of the three servers](images/load.svg)\n"
+        report.put_into(page, tables + image * drawn)
     print(f"written to {output} and beside it", file=sys.stderr)
 
 

@@ -23,6 +23,7 @@ from openblip.cli.models import convert, models, pull, verify
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
 from openblip.cli.photos import analyze, answer, embed, match
 from openblip.cli.serving import key, serve
+from openblip.cli.site import alt
 from openblip.errors import OpenBlipError, OptionError
 from openblip.terminal import report
 
@@ -88,7 +89,7 @@ def commands() -> None:
 
 
 EVERY = (
-    analyze, answer, capfilt, caption, convert, embed, evaluation, key, match, models, pull, serve, train, verify
+    alt, analyze, answer, capfilt, caption, convert, embed, evaluation, key, match, models, pull, serve, train, verify
 )  # fmt: skip
 for command in EVERY:
     commands.add_command(command)
