@@ -26,6 +26,7 @@ PAGES = sorted(
 IMPORT_NAMES = {
     "diskcache-community": "diskcache_community",
     "huggingface-hub": "huggingface_hub",
+    "markdown-it-py": "markdown_it",
     "opentelemetry-api": "opentelemetry",
     "opentelemetry-exporter-otlp-proto-http": "opentelemetry",
     "opentelemetry-sdk": "opentelemetry",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -194,7 +195,8 @@ def test_one_checkpoint_is_every_part_that_it_can_be(tiny_set: dict[Task, str]) 
 
 
 def test_threads_that_meet_at_the_first_use_load_once() -> None:
-    names, engine = list[str](), Counted(type("Engine", (), {"config": replace(tiny_config("vit"), tasks=TASKS)}))
+    config = replace(tiny_config("vit"), tasks=TASKS)
+    names, engine = list[str](), Counted(SimpleNamespace(config=config, precision="f32", lanes=1))
 
     def slow(name: str) -> Part:
         names.append(name)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def alt(site: Path, write: bool, as_json: bool, prompt: str, options: GenerateOptions, load: Callable[[], Blip]) -> int:
     """Propose alternative texts for the pictures of a web site that have none.
 
-    SITE is a folder of HTML and Markdown files, or one of them. What is looked for is <img> without alt, and ![](...)
-    in Markdown; alt="" says that a picture is decoration and is left alone.
+    SITE is a folder of HTML and Markdown files, or one of them. What is looked for is <img> without alt, and Markdown's
+    pictures without a text; alt="" says that one is decoration and is left alone.
 
     Prints the difference, for you to read, change and apply: openblip alt SITE > alt.patch, and then git apply in SITE.
     A model does not know why a picture stands where it does, and is often wrong in detail.

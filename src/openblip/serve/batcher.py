@@ -151,6 +151,7 @@ class Batcher(Generic[Work, Result]):
             self._at_work.discard(asyncio.current_task())
 
     def _enough(self, others: int) -> bool:
+        """Whether a batch should begin now, beside so many others."""
         return len(self._waiting) >= (self.max_batch if others else 1)
 
     async def _do(self, jobs: list[_Job[Work, Result]]) -> None:
@@ -171,6 +172,7 @@ class Batcher(Generic[Work, Result]):
                 job.future.set_result((result, started))
 
     def _note(self, size: int, seconds: float) -> None:
+        """Remember what a piece takes, as long as so many batches are computed side by side."""
         each = seconds / size / max(1, len(self._at_work))
         self._seconds_each = each if not self._seconds_each else 0.8 * self._seconds_each + 0.2 * each
         self._seen(size, seconds)
