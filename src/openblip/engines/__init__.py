@@ -51,10 +51,7 @@ def load_engine(
         lanes = 1 if is_large(config) else min(lanes, wide.threads)
         if lanes == 1:
             return wide
-        narrow = [load(wide.threads // lanes) for _ in range(lanes)]
-        for engine in narrow:
-            engine.compile()
-        return Lanes(wide, narrow)
+        return Lanes(wide, [load(wide.threads // lanes) for _ in range(lanes)])
     if name == "torch":
         if find_spec("torch") is None:
             raise MissingExtra("torch", "torch")

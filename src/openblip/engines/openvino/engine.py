@@ -217,7 +217,7 @@ class OpenVinoEngine:
         A large model's graphs are compiled at once and its tensors let go of, provided that they can be kept: else they
         would lie in memory twice.
         """
-        names = self._graphs()
+        names: list[GraphName] = ["image_encoder", *(name for task in self.config.tasks for name in _GRAPHS[task])]
         missing = [name for name in names if not self._compiler.keeps(name)]
         if len(missing) == len(names):
             tensors.hold()
@@ -226,14 +226,6 @@ class OpenVinoEngine:
                 self._compiler.prepare(name, partial(self._write, name))
             if all(self._compiler.keeps(name) for name in names):
                 tensors.release()
-
-    def compile(self) -> None:
-        """Compile now what would be compiled when it is first needed."""
-        for name in self._graphs():
-            self._compiler.prepare(name, partial(self._write, name))
-
-    def _graphs(self) -> list[GraphName]:
-        return ["image_encoder", *(name for task in self.config.tasks for name in _GRAPHS[task])]
 
     def encode_images(self, pixels: Floats) -> OpenVinoImageStates:
         """pixels: [P, 3, size, size], normalised."""
