@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import pytest
 
 from openblip.train.questions import KINDS, Question, questions_of
-from openblip.train.questions.forms import ing, plural, singular
 from openblip.train.questions.parse import parse
 
 DOG = [
@@ -264,33 +263,6 @@ def test_one_of_several_is_not_the_one() -> None:
     """ "What is the man doing?" needs one man."""
     captions = ["A man runs and a man sits .", "Two men are there .", "A man sits next to another man ."]
     assert not any("the man " in each.question for each in questions_of(captions))
-
-
-@pytest.mark.parametrize(
-    ("one", "many"),
-    [("dog", "dogs"), ("puppy", "puppies"), ("child", "children"), ("man", "men"), ("bus", "buses"), ("sheep", "sheep"),
-     ("tennis racket", "tennis rackets"),
-     ("person", "people"), ("beach", "beaches"), ("leaf", "leaves")],
-)  # fmt: skip
-def test_number_of_nouns(one: str, many: str) -> None:
-    assert plural(one) == many
-    assert one == "person" or singular(many) == one
-
-
-@pytest.mark.parametrize(
-    ("verb", "form"),
-    [
-        ("run", "running"),
-        ("ride", "riding"),
-        ("lie", "lying"),
-        ("ski", "skiing"),
-        ("play", "playing"),
-        ("row", "rowing"),
-    ],
-)
-def test_ing(verb: str, form: str) -> None:
-    assert ing(verb) == form
-    assert ing(form) == form
 
 
 def test_no_captions_no_questions() -> None:

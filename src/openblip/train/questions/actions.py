@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from openblip.train.questions import words
+from openblip.language import words
+from openblip.language.forms import ing, singular
+from openblip.language.phrases import Mention
 from openblip.train.questions.candidate import (
     Candidate,
     as_many,
@@ -15,9 +17,7 @@ from openblip.train.questions.candidate import (
     thing_name,
     with_article,
 )
-from openblip.train.questions.forms import ing, singular
 from openblip.train.questions.parse import Event, Parsed
-from openblip.train.questions.phrases import Mention
 from openblip.train.questions.scene import Scene
 
 _Given = dict[tuple[str, str], list[tuple[Parsed, str]]]

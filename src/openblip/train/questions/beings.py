@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from openblip.train.questions import words
+from openblip.language import words
+from openblip.language.forms import ing, plural
+from openblip.language.phrases import Mention
 from openblip.train.questions.candidate import Candidate, per_caption, ranked, with_article
-from openblip.train.questions.forms import ing, plural
 from openblip.train.questions.parse import Event, Parsed
-from openblip.train.questions.phrases import Mention
 from openblip.train.questions.scene import Scene, total
 from openblip.train.questions.whereabouts import location
 

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from openblip.train.questions import words
-from openblip.train.questions.forms import plural, singular
+from openblip.language import words
+from openblip.language.forms import plural, singular
+from openblip.language.phrases import Mention
 from openblip.train.questions.parse import Parsed
-from openblip.train.questions.phrases import Mention
 
 MAX_WORDS = 3
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from openblip.bulk.shards import read_shards
 from openblip.errors import DataError
+from openblip.language.words import NUMBER_WORDS
 from openblip.train.questions.data_set import Question
-from openblip.train.questions.words import NUMBER_WORDS
 
 HELD_OUT = 10
 """One picture of so many is held out."""

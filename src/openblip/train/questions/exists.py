@@ -11,9 +11,10 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from openblip.train.questions import words
+from openblip.language import words
+from openblip.language.forms import plural, singular
+from openblip.train.questions import company
 from openblip.train.questions.candidate import Candidate
-from openblip.train.questions.forms import plural, singular
 from openblip.train.questions.kinds import candidates
 from openblip.train.questions.scene import Scene, may_be
 
@@ -21,7 +22,7 @@ OBJECTS: dict[str, frozenset[str]] = {}
 """Name -> every word that stands for it."""
 for _table in (words.ANIMALS, words.VEHICLES, words.RIDDEN, words.THINGS, words.PLACES, words.TERRAIN):
     for _word, _name in _table.items():
-        if _name not in words.NEVER_ASKED:
+        if _name not in company.NEVER_ASKED:
             OBJECTS[_name] = OBJECTS.get(_name, frozenset()) | {_word}
 for _name in ("man", "woman", "boy", "girl", "child", "baby"):
     OBJECTS[_name] = frozenset(word for word, name in words.PEOPLE.items() if name == _name)
@@ -42,7 +43,7 @@ def present(scene: Scene) -> Counter[str]:
         name
         for caption in scene.captions
         for name in {name for mention in caption.mentions for name in _names(mention.head)}
-        if words.NOT_BESIDE.get(name, frozenset()).isdisjoint(caption.tokens)
+        if company.NOT_BESIDE.get(name, frozenset()).isdisjoint(caption.tokens)
     )
 
 
@@ -79,8 +80,8 @@ def _roots(name: str) -> frozenset[str]:
 def _kin(name: str) -> frozenset[str]:
     """Words that leave open whether the object is there: its own, its hypernyms, its like, what goes with it alone."""
     own = OBJECTS[name] | {part for word in OBJECTS[name] for part in word.split()}
-    groups = (word for group in words.CONFUSABLE if name in group for word in group)
-    return own | frozenset(groups) | words.IMPLIED_BY.get(name, frozenset())
+    groups = (word for group in company.CONFUSABLE if name in group for word in group)
+    return own | frozenset(groups) | company.IMPLIED_BY.get(name, frozenset())
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def balanced(
 
 def wordings(name: str) -> tuple[str, ...]:
     """How one asks whether the object is there."""
-    if name in words.UNCOUNTED:
+    if name in company.UNCOUNTED:
         return f"is there any {name}?", f"is there any {name} in the picture?", f"can you see any {name}?"
     if singular(name) != name or name in words.PAIRS:
         return f"are there any {name}?", f"are there any {name} in the picture?", f"can you see any {name}?"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
-from openblip.train.questions import words
+from openblip.language import words
+from openblip.language.forms import plural, singular
+from openblip.language.phrases import Mention
 from openblip.train.questions.candidate import Candidate, agreed, as_many, is_or_are, many, per_caption
-from openblip.train.questions.forms import plural, singular
 from openblip.train.questions.parse import Parsed
-from openblip.train.questions.phrases import Mention
 from openblip.train.questions.scene import Scene, total
 
 _Given = list[tuple[Parsed, tuple[str, ...]]]

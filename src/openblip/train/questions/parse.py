@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from openblip.train.questions import words
-from openblip.train.questions.forms import BASES, FINITE, ING
-from openblip.train.questions.phrases import Mention, chunks
-from openblip.train.questions.tagging import tag, tokenise
+from openblip.language import words
+from openblip.language.forms import BASES, FINITE, ING
+from openblip.language.phrases import Mention, chunks
+from openblip.language.tagging import tag, tokenise
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from openblip.train.questions import words
-from openblip.train.questions.forms import plural
+from openblip.language import words
+from openblip.language.forms import plural
+from openblip.language.phrases import Mention
 from openblip.train.questions.parse import Event, Parsed, parse
-from openblip.train.questions.phrases import Mention
 
 MOST = 0.75  # a share of the captions that outvotes the others
 MANY = 99  # "several", "a group of": more than anybody counted

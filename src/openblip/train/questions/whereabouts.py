@@ -6,11 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from openblip.train.questions import words
+from openblip.language import words
+from openblip.language.forms import ing
+from openblip.language.phrases import Mention
 from openblip.train.questions.candidate import Candidate, is_or_are, per_caption, ranked, thing_name, with_article
-from openblip.train.questions.forms import ing
 from openblip.train.questions.parse import Parsed
-from openblip.train.questions.phrases import Mention
 from openblip.train.questions.scene import Scene
 
 _BESIDE = set("near beside by".split()) | {"next to"}

@@ -1,6 +1,6 @@
 """What words mean in captions. Knows no grammar and no questions."""
 
-from openblip.train.questions.words.beings import (
+from openblip.language.words.beings import (
     AGE,
     ANIMALS,
     IN_PLAIN_WORDS,
@@ -9,14 +9,7 @@ from openblip.train.questions.words.beings import (
     SEX,
     TITLES,
 )
-from openblip.train.questions.words.company import (
-    CONFUSABLE,
-    IMPLIED_BY,
-    NEVER_ASKED,
-    NOT_BESIDE,
-    UNCOUNTED,
-)
-from openblip.train.questions.words.grammar import (
+from openblip.language.words.grammar import (
     ADJECTIVES,
     ADVERBS,
     ALONE,
@@ -35,14 +28,14 @@ from openblip.train.questions.words.grammar import (
     VERBS_MOSTLY,
     VERBS_SELDOM,
 )
-from openblip.train.questions.words.places import (
+from openblip.language.words.places import (
     PLACES,
     SEATS,
     SIDES,
     TERRAIN,
     WITHIN,
 )
-from openblip.train.questions.words.qualities import (
+from openblip.language.words.qualities import (
     COLOURS,
     MANY,
     NEAR_COLOURS,
@@ -53,7 +46,7 @@ from openblip.train.questions.words.qualities import (
     WEATHER,
     WEATHER_PATTERNS,
 )
-from openblip.train.questions.words.things import (
+from openblip.language.words.things import (
     GARMENTS,
     PAIRS,
     RIDDEN,
@@ -74,18 +67,14 @@ __all__ = [
     "AUXILIARIES",
     "CLAUSES",
     "COLOURS",
-    "CONFUSABLE",
     "DETERMINERS",
     "DOUBLED",
     "GARMENTS",
-    "IMPLIED_BY",
     "IN_PLAIN_WORDS",
     "IRREGULAR",
     "MANY",
     "MANY_PEOPLE",
     "NEAR_COLOURS",
-    "NEVER_ASKED",
-    "NOT_BESIDE",
     "NOUNS_RATHER",
     "NUMBERS",
     "NUMBER_WORDS",
@@ -107,7 +96,6 @@ __all__ = [
     "TIME_PATTERNS",
     "TITLES",
     "TOYS",
-    "UNCOUNTED",
     "VEHICLES",
     "VERBS",
     "VERBS_MOSTLY",

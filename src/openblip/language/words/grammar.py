@@ -5,7 +5,7 @@ Plain lists, made by reading the captions of Flickr8k's training photos.
 
 from __future__ import annotations
 
-from openblip.train.questions.words.qualities import COLOURS
+from openblip.language.words.qualities import COLOURS
 
 VERBS = """
     run jump play sit stand walk ride hold carry climb swim look smile swing pose watch race chase lie hang try

@@ -5,7 +5,7 @@ Plain lists, made by reading the captions of Flickr8k's training photos.
 
 from __future__ import annotations
 
-from openblip.train.questions.words.table import table
+from openblip.language.words.table import table
 
 PLACES = table("""
     beach: shore seashore seaside shoreline

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from openblip.train.questions import words
-from openblip.train.questions.forms import BASES, FINITE, ING, NOUNS, plural, singular
+from openblip.language import words
+from openblip.language.forms import BASES, FINITE, ING, NOUNS, plural, singular
 
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9'-]*|'s|,")
+_SPACED_HYPHEN = re.compile(" - ")
 _SPELLINGS = {
     "gray": "grey",
     "blond": "blonde",
@@ -38,25 +40,58 @@ def _phrases() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
 _PHRASES = _phrases()
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, and where in the caption it stands: from character `start` to before `end`."""
+
+    text: str
+    start: int
+    end: int
+
+
 def tokenise(caption: str) -> list[str]:
     """Lower-case words, those of several parts joined ("next to", "dirt bike"), with one spelling each."""
-    text = caption.lower().replace("`", "'").replace("t - shirt", "t-shirt").replace(" - ", "-")
-    tokens = []
-    for token in _TOKEN.findall(text):
-        token = _SPELLINGS.get(token, token)
-        tokens += [token[:-2], "'s"] if token.endswith("'s") and len(token) > 2 else [token]
-    joined: list[str] = []
+    return [token.text for token in located(caption)]
+
+
+def located(caption: str) -> list[Token]:
+    """The words of `tokenise`, each with its place. What stands for several words ("a group of" for "many") has the
+    place of them all."""
+    tokens = _words(caption)
+    joined: list[Token] = []
     place = 0
     while place < len(tokens):
-        for phrase, meant in _PHRASES.get(tokens[place], ()):
-            if tuple(tokens[place : place + len(phrase)]) == phrase:
-                joined += meant
+        for phrase, meant in _PHRASES.get(tokens[place].text, ()):
+            found = tokens[place : place + len(phrase)]
+            if tuple(token.text for token in found) == phrase:
+                joined += [Token(text, found[0].start, found[-1].end) for text in meant]
                 place += len(phrase)
                 break
         else:
             joined.append(tokens[place])
             place += 1
     return joined
+
+
+def _words(caption: str) -> list[Token]:
+    text, places = _plain(caption)
+    tokens = []
+    for found in _TOKEN.finditer(text):
+        token, start, end = _SPELLINGS.get(found[0], found[0]), places[found.start()], places[found.end() - 1] + 1
+        if token.endswith("'s") and len(token) > 2:
+            tokens += [Token(token[:-2], start, end - 2), Token("'s", end - 2, end)]
+        else:
+            tokens.append(Token(token, start, end))
+    return tokens
+
+
+def _plain(caption: str) -> tuple[str, list[int]]:
+    """In lower case and "t - shirt" as "t-shirt"; and for each character its place in the caption."""
+    text = caption.lower()
+    places = [place for place, letter in enumerate(caption) for _ in letter.lower()]
+    spaces = {found.start() + side for found in _SPACED_HYPHEN.finditer(text) for side in (0, 2)}
+    kept = [place for place in range(len(text)) if place not in spaces]
+    return "".join(text[place] for place in kept).replace("`", "'"), [places[place] for place in kept]
 
 
 CLOSED = {

@@ -1,12 +1,24 @@
-"""Tagged words -> noun phrases: who and what a caption mentions, how many and of what colour. Knows no verbs."""
+"""Tagged words -> noun phrases: who and what a caption mentions, how many, of what colour, and where it says so. Knows
+no verbs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from openblip.train.questions import words
-from openblip.train.questions.forms import NOUNS, singular
+from openblip.language import words
+from openblip.language.forms import NOUNS, singular
+from openblip.language.tagging import located, tag
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A noun phrase as a caption has it, from character `start` to before `end`. head: its noun, singular."""
+
+    text: str
+    start: int
+    end: int
+    head: str
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,21 @@ class Mention:
     def animate(self) -> bool:
         """Whether it is somebody who does things."""
         return bool(self.person or self.animal)
+
+
+def noun_phrases(caption: str) -> tuple[Phrase, ...]:
+    """ "a brown dog in the snow" -> "a brown dog", "the snow". Pronouns are none, and neither are colours that stand
+    for clothes ("in red")."""
+    located_tokens = located(caption)
+    tokens = [token.text for token in located_tokens]
+    tags, found, place = tag(tokens), list[Phrase](), 0
+    while place < len(tokens):
+        end = _phrase_end(tokens, tags, place)
+        if end is not None:
+            first, last = located_tokens[place].start, located_tokens[end - 1].end
+            found.append(Phrase(caption[first:last], first, last, singular(tokens[end - 1])))
+        place = end or place + 1
+    return tuple(found)
 
 
 def chunks(tokens: list[str], tags: list[str]) -> Iterator[Mention | tuple[str, str]]:

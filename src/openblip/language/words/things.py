@@ -5,7 +5,7 @@ Plain lists, made by reading the captions of Flickr8k's training photos.
 
 from __future__ import annotations
 
-from openblip.train.questions.words.table import table
+from openblip.language.words.table import table
 
 VEHICLES = table("""
     bike: bicycle bmx mountain_bike bmx_bike dirtbike_bicycle tandem_bicycle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from openblip.train.questions import words
+from openblip.language import words
 
 _IRREGULAR_PLURALS = {
     "men": "man", "women": "woman", "children": "child", "people": "people", "geese": "goose", "sheep": "sheep",
