@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 Stage = Literal["decode_s", "preprocess_s", "encode_s", "search_s"]
+Result = TypeVar("Result")
 _WORKERS = 4
 _TURN_S = 0.2
 
@@ -46,11 +48,13 @@ class Clock:
     """Adds up the seconds of a call's stages."""
 
     def __init__(self) -> None:
+        self._adding = Lock()  # batches of several lanes share a clock
         self._seconds: dict[Stage, float] = {"decode_s": 0.0, "preprocess_s": 0.0, "encode_s": 0.0, "search_s": 0.0}
 
     def add(self, stage: Stage, seconds: float) -> None:
         """Count seconds that were measured elsewhere."""
-        self._seconds[stage] += seconds
+        with self._adding:
+            self._seconds[stage] += seconds
 
     @contextmanager
     def measure(self, stage: Stage) -> Iterator[None]:
@@ -76,13 +80,18 @@ def as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
 
 
 def read_batches(
-    sources: Iterable[ImageSource], size: int, inputs: Sequence[VisionConfig], limits: ImageLimits, clock: Clock
+    sources: Iterable[ImageSource],
+    size: int,
+    inputs: Sequence[VisionConfig],
+    limits: ImageLimits,
+    clock: Clock,
+    ahead: int = 2,
 ) -> Iterator[list[Loaded]]:
-    """Loaded pictures in their order, `size` at a time; at most two batches are read ahead of the caller.
+    """Loaded pictures in their order, `size` at a time; at most `ahead` batches are read ahead of the caller.
 
     inputs: what the pixels are for; those that want the same pixels share them.
     """
-    loaded = _read_ahead(sources, 2 * size, inputs, limits)
+    loaded = _read_ahead(sources, ahead * size, inputs, limits)
     while batch := list(islice(loaded, size)):
         for picture in batch:
             clock.add("decode_s", picture.decode_s)
@@ -95,6 +104,16 @@ def raise_first_error(batch: Sequence[Loaded]) -> None:
     for loaded in batch:
         if loaded.error is not None:
             raise loaded.error
+
+
+def wait_for(future: Future[Result]) -> Result:
+    """What becomes of it. Waits in short turns: Ctrl-C just before a wait without an end would be heeded at its end
+    alone."""
+    from concurrent.futures import wait
+
+    while not future.done():
+        wait([future], timeout=_TURN_S)
+    return future.result()
 
 
 def digest(pixels: Floats, text: str = "") -> int:
@@ -122,20 +141,11 @@ def _read_ahead(
         for source in chain(front, iterator):
             pending.append(pool.submit(_load, source, inputs, limits))
             if len(pending) >= ahead:
-                yield _result(pending.popleft())
+                yield wait_for(pending.popleft())
         while pending:
-            yield _result(pending.popleft())
+            yield wait_for(pending.popleft())
     finally:  # also when the caller stops early
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _result(future: Future[Loaded]) -> Loaded:
-    """Waits in short turns: Ctrl-C just before a wait without an end would be heeded at its end alone."""
-    from concurrent.futures import wait
-
-    while not future.done():
-        wait([future], timeout=_TURN_S)
-    return future.result()
 
 
 def _load(source: ImageSource, inputs: Sequence[VisionConfig], limits: ImageLimits) -> Loaded:

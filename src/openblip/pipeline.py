@@ -7,19 +7,19 @@ are the `tasks`), nor folders of files, tables or the command line.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice, repeat
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from openblip.config import ModelConfig, Task
 from openblip.engine import Engine, Floats, Ints
-from openblip.errors import InputError, OpenBlipError, OptionError, TextError
+from openblip.errors import InputError, OptionError, TextError
 from openblip.image import DEFAULT_LIMITS, ImageLimits, ImageSource
+from openblip.outcomes import ANSWER_OPTIONS, DEFAULT_OPTIONS, OfEachPicture
+from openblip.outcomes import Outcome as Outcome
 from openblip.parts import EngineName as EngineName
 from openblip.parts import LoadOptions, OneCheckpoint, Part, Parts, load_parts
-from openblip.pictures import Clock, Loaded, as_list, raise_first_error, read_batches
+from openblip.pictures import Clock, as_list, raise_first_error
 from openblip.tasks.analysis import Analyzer
 from openblip.tasks.answers import Answerer
 from openblip.tasks.captions import Captioner
@@ -28,29 +28,12 @@ from openblip.tasks.matches import Matcher, text_vectors
 from openblip.tasks.stream import CaptionStream as CaptionStream
 from openblip.tasks.stream import Tokens
 from openblip.text import Conventions, Tokenizer
-from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Match, Timing
+from openblip.types import Analysis, Answer, Caption, GenerateOptions, Match, Timing
 
-_DEFAULT_OPTIONS = GenerateOptions()
-_ANSWER_OPTIONS = GenerateOptions.for_answers()
 _STREAM_OPTIONS = GenerateOptions(num_beams=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one of many pictures: what was asked for, its captions or its embedding, or the error that kept it
-    from having any.
-
-    source, prompt: as they were handed in.
-    """
-
-    source: ImageSource
-    captions: tuple[Caption, ...] = ()
-    error: OpenBlipError | None = None
-    embedding: Embedding | None = None
-    prompt: str = ""
-
-
-class Blip:
+class Blip(OfEachPicture):
     """A loaded model: `Blip.load("mini").caption(["photo.jpg"])`.
 
     Wherever pictures are asked for, give a path, an http(s) address, bytes, a PIL image or an array, or a list of them;
@@ -157,7 +140,7 @@ class Blip:
         options: GenerateOptions | None = None,
     ) -> list[list[Caption]]:
         """`options.num_return` captions a picture: best first from a beam search, in order of draw when sampling."""
-        part, sources, options = self.part("caption"), as_list(images), options or _DEFAULT_OPTIONS
+        part, sources, options = self.part("caption"), as_list(images), options or DEFAULT_OPTIONS
         captioner = Captioner(part, options)
         prompts = captioner.encode_prompts(_one_each(prompt, len(sources)))
         clock, results = Clock(), list[list[Caption]]()
@@ -165,28 +148,6 @@ class Blip:
             results += captioner.captions(encoded, prompts[len(results) : len(results) + len(encoded)])
         self.timing = clock.timing()
         return results
-
-    def caption_each(
-        self,
-        sources: Iterable[ImageSource],
-        prompt: str | Iterable[str] = "",
-        options: GenerateOptions | None = None,
-    ) -> Iterator[Outcome]:
-        """Captions of any number of pictures in their order, handed out batch by batch.
-
-        A picture that cannot be used comes out as an Outcome with its error, and the rest goes on. The next pictures
-        are read while a batch is computed; sources may be a generator, of which at most two batches are read ahead.
-        prompt: one for all, or one a picture, perhaps from a generator, each of which is taken after its picture.
-
-        Raises OptionError or TextError at once where options or the prompt of all do not suit the model; a picture's
-        own prompt that does not is its error.
-        """
-        part, options = self.part("caption"), options or _DEFAULT_OPTIONS
-        captioner = Captioner(part, options)
-        if isinstance(prompt, str):
-            captioner.encode_prompts([prompt])
-        prompts = repeat(prompt) if isinstance(prompt, str) else iter(prompt)
-        return self._captioned(sources, prompts, part, captioner, options.rows)
 
     def caption_stream(
         self, image: ImageSource, prompt: str = "", options: GenerateOptions | None = None
@@ -242,7 +203,7 @@ class Blip:
         word. A question longer than the model's positions is cut; an empty one raises TextError.
         """
         part, asked, clock = self.part("answer"), _as_texts(questions), Clock()
-        answerer, found, sources = Answerer(part, options or _ANSWER_OPTIONS, answers), list[Answer](), as_list(images)
+        answerer, found, sources = Answerer(part, options or ANSWER_OPTIONS, answers), list[Answer](), as_list(images)
         for encoded, picture, text in self._encoded_pairs(sources, _pair_up(len(sources), len(asked)), [part], clock):
             found += answerer.answers(encoded, picture, [asked[index] for index in text])
         self.timing = clock.timing()
@@ -274,11 +235,11 @@ class Blip:
             raise InputError("nothing to analyze: ask for caption=True, questions, texts or embed=True")
         _check_company(caption, prompt or options, "prompt and options are for captions: give caption=True too")
         _check_company(asked, answer_options or answers is not None, "answers and answer_options go with questions")
-        options, analyzer = options or _DEFAULT_OPTIONS, Analyzer(self.part("embed") if embed else None)
+        options, analyzer = options or DEFAULT_OPTIONS, Analyzer(self.part("embed") if embed else None)
         if caption:
             analyzer.caption(Captioner(self.part("caption"), options), prompt)
         if asked:
-            analyzer.answer(Answerer(self.part("answer"), answer_options or _ANSWER_OPTIONS, answers), asked)
+            analyzer.answer(Answerer(self.part("answer"), answer_options or ANSWER_OPTIONS, answers), asked)
         if descriptions:
             matcher = Matcher(self.part("match"), self.part("embed"), descriptions, clock)
             analyzer.match(matcher, len(descriptions))
@@ -295,11 +256,6 @@ class Blip:
         vectors += [encoded.vectors(part) for encoded in self._encoded(as_list(images), [part], 1, clock)]
         self.timing = clock.timing()
         return np.concatenate(vectors)
-
-    def embed_each(self, sources: Iterable[ImageSource]) -> Iterator[Outcome]:
-        """Embeddings of any number of pictures, as `caption_each` gives captions: in order, batch by batch, a picture
-        that cannot be used with its error."""
-        return self._embedded(sources, self.part("embed"))
 
     def embed_texts(self, texts: str | Sequence[str]) -> Floats:
         """Unit vectors [texts, projection]. A text longer than the model's positions is cut; an empty one raises
@@ -328,44 +284,6 @@ class Blip:
         for batch in self._batches(sources, parts, rows, clock):
             raise_first_error(batch)
             yield Encoded(batch, parts, clock)
-
-    def _batches(
-        self, sources: Iterable[ImageSource], parts: Sequence[Part], rows: int, clock: Clock
-    ) -> Iterator[list[Loaded]]:
-        size = min(part.pictures_a_call(rows) for part in parts)
-        return read_batches(sources, size, [part.config.vision for part in parts], self.limits, clock)
-
-    def _captioned(
-        self, sources: Iterable[ImageSource], prompts: Iterator[str], part: Part, captioner: Captioner, rows: int
-    ) -> Iterator[Outcome]:
-        clock = Clock()
-        for batch in self._batches(sources, [part], rows, clock):
-            own = list(islice(prompts, len(batch)))
-            if len(own) < len(batch):
-                raise InputError("the prompts ended before the pictures: give one for all or one a picture")
-            ids = captioner.encode_each(own)
-            usable = {
-                place: row
-                for place, (loaded, row) in enumerate(zip(batch, ids, strict=True))
-                if loaded.error is None and not isinstance(row, InputError)
-            }
-            encoded = Encoded([batch[place] for place in usable], [part], clock)
-            found = captioner.captions(encoded, list(usable.values())) if usable else []
-            captions = dict(zip(usable, found, strict=True))
-            for place, (loaded, row) in enumerate(zip(batch, ids, strict=True)):
-                error = loaded.error or (row if isinstance(row, InputError) else None)
-                yield Outcome(loaded.source, tuple(captions.get(place, ())), error, prompt=own[place])
-            self.timing = clock.timing()
-
-    def _embedded(self, sources: Iterable[ImageSource], part: Part) -> Iterator[Outcome]:
-        clock = Clock()
-        for batch in self._batches(sources, [part], 1, clock):
-            usable = [loaded for loaded in batch if loaded.error is None]
-            vectors = iter(Encoded(usable, [part], clock).vectors(part) if usable else ())
-            for loaded in batch:
-                embedding = None if loaded.error else Embedding(tuple(next(vectors).tolist()), part.name)
-                yield Outcome(loaded.source, error=loaded.error, embedding=embedding)
-            self.timing = clock.timing()
 
 
 def _check_company(task: object, given: object, remedy: str) -> None:
