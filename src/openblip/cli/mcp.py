@@ -1,0 +1,81 @@
+"""The command mcp: tools for assistants. Knows options, not the protocol."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from openblip.cli.options import INTERRUPTED, model_options
+from openblip.errors import MissingExtra, OptionError
+from openblip.terminal import report
+
+if TYPE_CHECKING:
+    from openblip.pipeline import Blip
+
+
+@click.command()
+@click.option(
+    "--allow",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="A folder whose pictures may be looked at, with all below it; repeat it for each.  [default: none]",
+)
+@click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdin and stdout.")
+@click.option("--host", help="With --http: the address to listen on.  [default: 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="With --http: the port; 0 takes a free one.  [default: 8765]"
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="With --http: a name besides localhost by which it may be asked; repeat it for each.",
+)
+@model_options
+def mcp(
+    folders: tuple[Path, ...],
+    http: bool,
+    host: str | None,
+    port: int | None,
+    allowed_hosts: tuple[str, ...],
+    load: Callable[[], Blip],
+) -> int:
+    """Serve tools for assistants by the Model Context Protocol.
+
+    The assistant's program starts this command and speaks to it over stdin and stdout. The tools caption, ask and match
+    look at pictures in the folders of --allow, and at those that come in a call; nothing else is read. The model is
+    loaded when the first tool is called.
+    """
+    if not http and (host is not None or port is not None or allowed_hosts):
+        raise click.UsageError("--host, --port and --allow-host are for HTTP: give --http too")
+    try:
+        from openblip.mcp.folders import AllowedFolders
+        from openblip.mcp.server import run_http, run_stdio
+        from openblip.mcp.tools import Tools
+    except ModuleNotFoundError as error:
+        raise MissingExtra((error.name or "mcp").partition(".")[0], "mcp") from error
+    tools = Tools(load, AllowedFolders(folders))
+    if not http:
+        signal.signal(signal.SIGINT, _leave)
+        run_stdio(tools)
+        return 0
+    host, port = host or "127.0.0.1", 8765 if port is None else port
+    try:
+        run_http(tools, host, port, allowed_hosts)
+    except SystemExit as error:  # uvicorn's, which has said why
+        raise OptionError(f"cannot listen on {host}:{port}: give another --host or --port") from error
+    return 0
+
+
+def _leave(*_: object) -> None:
+    """Ctrl-C: at once, for a thread waits for the next line of stdin and would hold up the usual exit."""
+    report("interrupted")
+    os._exit(INTERRUPTED)

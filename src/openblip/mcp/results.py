@@ -1,0 +1,101 @@
+"""What the tools answer, as the assistant sees it: fields, their meaning and so the schema. Knows results of a model,
+not how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from openblip.types import Answer, Caption, Match
+
+_DIGITS = 4  # more say nothing, and an assistant pays for each
+
+Model = Annotated[str, Field(description="The model that said so.")]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class CaptionLine(BaseModel):
+    """A caption."""
+
+    text: str
+    probability: Annotated[Probability, Field(description="Geometric mean of the probabilities of its words.")]
+
+
+class Captions(BaseModel):
+    """Captions of one picture."""
+
+    captions: Annotated[list[CaptionLine], Field(description="The best first.")]
+    model: Model
+
+    @classmethod
+    def of(cls, captions: Sequence[Caption]) -> Captions:
+        """From those of a model."""
+        lines = [CaptionLine(text=each.text, probability=_short(each.probability)) for each in captions]
+        return cls(captions=lines, model=captions[0].model)
+
+
+class Choice(BaseModel):
+    """An answer that was less likely."""
+
+    text: str
+    probability: Probability
+
+
+class AnswerLine(BaseModel):
+    """The answer to a question."""
+
+    question: str
+    answer: str
+    probability: Annotated[Probability, Field(description="Of the whole answer: low means that the model guesses.")]
+    others: Annotated[list[Choice], Field(description="The runners-up, the likeliest first.")]
+
+
+class Answers(BaseModel):
+    """Answers about one picture."""
+
+    answers: Annotated[list[AnswerLine], Field(description="One a question, in their order.")]
+    model: Model
+
+    @classmethod
+    def of(cls, answers: Sequence[Answer]) -> Answers:
+        """From those of a model."""
+        return cls(answers=[_answer_line(each) for each in answers], model=answers[0].model)
+
+
+class MatchLine(BaseModel):
+    """How well a text describes the picture."""
+
+    text: str
+    probability: Annotated[
+        Probability, Field(description="That it describes the picture (image-text matching). The figure to decide by.")
+    ]
+    similarity: Annotated[float, Field(ge=-1, le=1, description="Cosine of the embeddings of picture and text.")]
+
+
+class Matches(BaseModel):
+    """Scores of texts for one picture."""
+
+    matches: Annotated[list[MatchLine], Field(description="The best first.")]
+    model: Model
+
+    @classmethod
+    def of(cls, matches: Sequence[Match]) -> Matches:
+        """From those of a model, in any order."""
+        lines = [
+            MatchLine(text=each.text, probability=_short(each.probability), similarity=_short(each.similarity))
+            for each in sorted(matches, key=lambda match: -match.probability)
+        ]
+        return cls(matches=lines, model=matches[0].model)
+
+
+def _answer_line(answer: Answer) -> AnswerLine:
+    others = [Choice(text=text, probability=_short(probability)) for text, probability in answer.others]
+    return AnswerLine(
+        question=answer.question, answer=answer.text, probability=_short(answer.probability), others=others
+    )
+
+
+def _short(value: float) -> float:
+    return round(value, _DIGITS)

@@ -1,0 +1,151 @@
+"""class Tools: what an assistant may ask of a model, a method each, and the table of their names.
+
+Knows the model, the folders that are allowed and the bounds of a call. Does not know the protocol: a method's signature
+and docstring, which assistants read, become its schema and description in `server`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
+
+from openblip.errors import ImageError
+from openblip.image import DEFAULT_LIMITS, is_url, shown_name
+from openblip.mcp.folders import AllowedFolders
+from openblip.mcp.results import Answers, Captions, Matches
+from openblip.types import GenerateOptions
+
+if TYPE_CHECKING:
+    from openblip.pipeline import Blip
+
+MAX_DATA_BYTES: Final = 10_000_000
+"""Of a picture that comes in a call instead of lying in a folder."""
+
+TOOLS: Final = {
+    "caption": "Caption a picture",
+    "ask": "Answer questions about a picture",
+    "match": "Score texts for a picture",
+}
+"""The methods of `Tools` that are offered, and their titles."""
+
+_CAPTION: Final = GenerateOptions()
+
+Picture = Annotated[
+    str,
+    Field(
+        description="The picture: the path of a file in an allowed folder, or the picture itself as a data: address "
+        "(data:image/jpeg;base64,...)."
+    ),
+]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Tools:
+    """A model and the folders it may look into.
+
+    load: gives the model; called when the first tool is, and again where it failed. Calls from several threads are done
+    one after the other, each with all the threads of the processor.
+    """
+
+    def __init__(self, load: Callable[[], Blip], folders: AllowedFolders) -> None:
+        self.folders = folders
+        self._load, self._turn = load, threading.Lock()
+        self._blip: Blip | None = None
+
+    def caption(
+        self,
+        image: Picture,
+        prompt: Annotated[str, Field(max_length=500, description="What the captions start with.")] = "",
+        count: Annotated[int, Field(ge=1, le=10, description="How many captions.")] = 1,
+    ) -> Captions:
+        """Describe a picture in a short sentence, or in several.
+
+        The model is small beside you: it names what is seen in everyday words, knows no people or places by name, reads
+        no text, and its probability is low where it guesses.
+        """
+        options = replace(_CAPTION, num_beams=max(_CAPTION.num_beams, count), num_return=count)
+        with self._looking_at(image) as (blip, data):
+            return Captions.of(blip.captions(data, prompt, options)[0])
+
+    def ask(
+        self,
+        image: Picture,
+        questions: Annotated[list[Text], Field(min_length=1, max_length=32, description="What to answer.")],
+        choices: Annotated[
+            list[Text] | None,
+            Field(max_length=1000, description="The only answers allowed; without them the model words its own."),
+        ] = None,
+    ) -> Answers:
+        """Answer questions about a picture, each in a word or two, with a probability.
+
+        Ask plainly and about what is seen: "what colour is the car?", "how many dogs are there?", "is anyone
+        swimming?". Give choices where only some answers make sense.
+        """
+        with self._looking_at(image) as (blip, data):
+            return Answers.of(blip.answer(data, questions, None, choices or None))
+
+    def match(
+        self,
+        image: Picture,
+        texts: Annotated[list[Text], Field(min_length=1, max_length=64, description="What might describe it.")],
+    ) -> Matches:
+        """Score how well texts describe a picture: to check a caption, or to choose among labels or descriptions.
+
+        Write whole descriptions ("a dog on a beach"), not single words; compare the probabilities with each other.
+        """
+        with self._looking_at(image) as (blip, data):
+            return Matches.of(blip.match(data, texts))
+
+    @contextmanager
+    def _looking_at(self, image: str) -> Iterator[tuple[Blip, bytes]]:
+        """The model, for one call at a time, and the bytes of a picture, by whose name its faults are told."""
+        data = self._picture(image)
+        with self._turn:
+            if self._blip is None:
+                self._blip = self._load()
+            try:
+                yield self._blip, data
+            except ImageError as error:
+                raise ImageError(f"{_shown(image)}: {error}") from error
+
+    def _picture(self, image: str) -> bytes:
+        """The bytes of a picture, bounded. Raises ImageError."""
+        if _is_data(image):
+            return _from_data(image)
+        if is_url(image):
+            raise ImageError(
+                f"{shown_name(image[:80])} is not fetched: save the picture in an allowed folder, or give it as data:"
+            )
+        return self.folders.read(image, DEFAULT_LIMITS.max_bytes)
+
+
+def _is_data(image: str) -> bool:
+    return image[:5].lower() == "data:"
+
+
+def _shown(image: str) -> str:
+    return "the data: address" if _is_data(image) else shown_name(image)
+
+
+def _from_data(address: str) -> bytes:
+    head, comma, body = address.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
+        raise ImageError("the data: address holds no base64: write data:image/jpeg;base64, and the encoded file")
+    if len(body) > _encoded(MAX_DATA_BYTES):
+        raise ImageError(f"the data: address holds more than {MAX_DATA_BYTES:,} bytes: make the picture smaller")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError("the data: address holds no valid base64: encode the whole file again") from error
+
+
+def _encoded(count: int) -> int:
+    """Characters of base64 for so many bytes."""
+    return -(-count // 3) * 4
