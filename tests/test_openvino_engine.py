@@ -17,7 +17,9 @@ from engine_contract import EngineContract, Make, random_texts, tiny_model
 from openblip.config import TASKS
 from openblip.engine import Engine, Floats
 from openblip.engines import load_engine
+from openblip.engines.openvino import decode as decoding
 from openblip.engines.openvino import engine as running
+from openblip.engines.openvino import states
 from openblip.engines.openvino.engine import OpenVinoEngine
 from openblip.errors import OptionError
 from tiny import VISION_KINDS, VisionKind, random_pixels, random_tensors, tiny_config
@@ -163,22 +165,24 @@ def test_borrowed_arrays_outlive_the_pass(precision: str, monkeypatch: pytest.Mo
     engine = OpenVinoEngine(config, random_tensors(config), None if precision == "default" else precision, threads=1)
     borrowed: dict[int, weakref.ref[Any]] = {}
     requests: list[_Watched] = []
-    real_tensor, real_request = running._tensor, engine._request
+    real_tensor, real_request = states.borrowed, engine._compiler.request
 
     def tensor(array: Any) -> ov.Tensor:
         made = real_tensor(array)
         borrowed[id(made)] = weakref.ref(array)
         return made
 
-    def request(name: Any) -> Any:
-        requests.append(_Watched(real_request(name), borrowed))
+    def request(name: Any, write_graph: Any) -> Any:
+        requests.append(_Watched(real_request(name, write_graph), borrowed))
         return requests[-1]
 
-    monkeypatch.setattr(running, "_tensor", tensor)
-    monkeypatch.setattr(engine, "_request", request)
+    for module in (running, decoding):
+        monkeypatch.setattr(module, "borrowed", tensor)
+    monkeypatch.setattr(engine._compiler, "request", request)
     text = engine.config.text
     images = engine.encode_images(random_pixels(engine.config, 4))
     engine.match(images, np.array([2, 0, 2, 3]), *random_texts(engine.config, text.enc_id, [4, 6, 3, 9]))
+    engine.relevance(images, np.array([2, 0, 2, 3]), *random_texts(engine.config, text.enc_id, [4, 6, 3, 9]), 0)
     questions = engine.encode_questions(
         images, np.array([2, 0, 2, 3]), *random_texts(engine.config, text.enc_id, [4, 6, 3, 9])
     )
@@ -196,7 +200,7 @@ def test_borrowed_arrays_outlive_the_pass(precision: str, monkeypatch: pytest.Mo
     decode.keep(np.array([2, 0]))  # the caches shrink
     for _ in range(20):  # and outgrow their slots
         decode.step(np.full((2, 2), 7), parents[:2])
-    assert [run.runs for run in requests] == [1, 2, 2, 3, 22]
+    assert [run.runs for run in requests] == [1, 2, 2, 2, 3, 22]
 
 
 def test_the_compile_cache_gives_the_same_and_survives_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ independent: each reads the image states of its own picture and may be at its ow
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -68,6 +69,24 @@ class LogitRows(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """How matching looked at a picture in one text layer, head by head: what GradCAM is made of (ALBEF, Li et al.
+    2021).
+
+    logits: of the ITM head, [rows, 2] (column 1: matches). attention: the weights of the cross-attention, after its
+    softmax, [rows, heads, length, image tokens]; they sum to 1 over the image tokens. cam: as large, the gradient of
+    the matching logit by the attention, clamped at 0, times the attention. Padding is 0 in both.
+
+    The first image token is [CLS], whichever the backbone; the others are the rows of the grid. Matching reads the
+    first text token alone ([ENC]), so in the last layer the cam of every other token is 0.
+    """
+
+    logits: Floats
+    attention: Floats
+    cam: Floats
+
+
 Logits = Floats | LogitRows
 """Of the next tokens: an array [pictures, beams, vocabulary], after the prompts [pictures, vocabulary], or its rows."""
 
@@ -123,6 +142,13 @@ class Engine(Protocol):
 
         picture: [rows], which picture each text is held against; tokens: [rows, length], starting with [ENC],
         right-padded.
+        """
+        ...
+
+    def relevance(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints, layer: int) -> Relevance:
+        """Match, and say where the text layer `layer` looked: picture, tokens and lengths as for `match`.
+
+        layer: from 0, or negative from the last. Raises OptionError where there is none such.
         """
         ...
 

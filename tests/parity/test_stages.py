@@ -15,7 +15,8 @@ from numpy.testing import assert_allclose
 
 from engine_contract import random_texts, tiny_model
 from openblip.config import ModelConfig
-from openblip.engines.openvino.engine import OpenVinoEngine, OpenVinoImageStates
+from openblip.engines.openvino.engine import OpenVinoEngine
+from openblip.engines.openvino.states import OpenVinoImageStates
 from openblip.engines.torch.engine import TorchEngine, TorchImageStates
 from tiny import VISION_KINDS, random_pixels
 

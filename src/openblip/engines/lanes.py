@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
-from openblip.engine import Decode, Engine, Floats, ImageStates, Ints, Logits, QuestionStates
+from openblip.engine import Decode, Engine, Floats, ImageStates, Ints, Logits, QuestionStates, Relevance
 
 
 class Lanes:
@@ -47,6 +47,11 @@ class Lanes:
         """As `Engine.match`."""
         with self._lane() as engine:
             return engine.match(images, picture, tokens, lengths)
+
+    def relevance(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints, layer: int) -> Relevance:
+        """As `Engine.relevance`."""
+        with self._lane() as engine:
+            return engine.relevance(images, picture, tokens, lengths, layer)
 
     def encode_questions(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> QuestionStates:
         """As `Engine.encode_questions`."""

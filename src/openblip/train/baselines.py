@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from openblip.checkpoint import VOCABULARY
 from openblip.config import ModelConfig
-from openblip.engine import Floats, ImageStates, Ints, QuestionStates
+from openblip.engine import Floats, ImageStates, Ints, QuestionStates, Relevance
 from openblip.engines.torch.mobilenet import MobileNetV2
 from openblip.engines.torch.model import BlipModel, VisionEncoder
 from openblip.errors import CheckpointError, ModelError, TrainingError
@@ -300,6 +300,10 @@ class ShowAndTellEngine:
         raise ModelError("Show and Tell only writes captions: take BLIP, or the dual encoder, to embed")
 
     def match(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints) -> Floats:
+        """Raises ModelError."""
+        raise ModelError("Show and Tell only writes captions: take BLIP to match")
+
+    def relevance(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints, layer: int) -> Relevance:
         """Raises ModelError."""
         raise ModelError("Show and Tell only writes captions: take BLIP to match")
 

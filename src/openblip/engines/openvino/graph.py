@@ -15,9 +15,7 @@ one was twice as slow on CPUs without AMX (8 x 3 rows, 577 image tokens: 5.4 aga
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +63,7 @@ class Graphs:
         states = self._norm(x, "vision.norm", vision.layer_norm_eps)
         outputs = [states, *(self._keys_values_of(states, "text") if self._config.grounded else [])]
         if "embed" in self._config.tasks:
-            first = op.gather(states, _int(0), _int(1))  # [P, W]
+            first = op.gather(states, integer(0), integer(1))  # [P, W]
             outputs.append(_unit(self._linear(first, "itc.image")))
         return ov.Model([op.result(output) for output in outputs], [pixels], "image_encoder")
 
@@ -99,7 +97,7 @@ class Graphs:
             parameters += [*image, *past]
             joint = self._linear(x, f"{block}.decoder_attention.qkv", scaled_rows=text.width, scale=head_width**-0.5)
             query, key, value = self._split_heads(joint, 3, heads, head_width)
-            key = op.transpose(key, _ints(0, 1, 3, 2))
+            key = op.transpose(key, integers(0, 1, 3, 2))
             past_keys, past_values = self._from_border(past)
             # Joining copies the cache in every step, some kilobytes a row; multiplying the parts apart would be eight
             # more operators a layer, a fifth of a step of `mini` for one photo.
@@ -110,7 +108,7 @@ class Graphs:
             x = self._cross_attention(x, image, block, mask=looked_at)
             x = self._text_mlp(x, block)
             outputs += [self._to_border(key), self._to_border(value)]
-        chosen = op.gather(x, read, _int(1), 1)  # [P, N, W]
+        chosen = op.gather(x, read, integer(1), 1)  # [P, N, W]
         results = [self._language_model_head(chosen, table, head), *outputs]
         parameters += [] if looked_at is None else [looked_at]
         return ov.Model([op.result(result) for result in results], parameters, f"{prefix}_decoder")
@@ -122,7 +120,7 @@ class Graphs:
         for index in range(self._config.text.layers):
             block = f"text.blocks.{index}"
             x = self._text_mlp(self._encoder_attention(x, mask, block), block)
-        first = op.gather(x, _int(0), _int(1))
+        first = op.gather(x, integer(0), integer(1))
         return ov.Model([op.result(_unit(self._linear(first, "itc.text")))], [tokens, mask], "text_encoder")
 
     def matcher(self) -> ov.Model:
@@ -133,7 +131,7 @@ class Graphs:
         cross-attention.
         """
         x, parameters = self._image_grounded_encoder()
-        first = op.gather(x, _int(0), _int(1))
+        first = op.gather(x, integer(0), integer(1))
         return ov.Model([op.result(self._linear(first, "itm"))], parameters, "matcher")
 
     def question_encoder(self) -> ov.Model:
@@ -163,7 +161,7 @@ class Graphs:
         for index in range(text.layers):
             joint = self._linear(states, f"{prefix}.blocks.{index}.cross_attention.key_value")
             key, value = self._split_heads(joint, 2, text.heads, text.width // text.heads)
-            outputs += [self._to_border(op.transpose(key, _ints(0, 1, 3, 2))), self._to_border(value)]
+            outputs += [self._to_border(op.transpose(key, integers(0, 1, 3, 2))), self._to_border(value)]
         return outputs
 
     def _text(self, prefix: str) -> TextConfig:
@@ -203,8 +201,8 @@ class Graphs:
     def _with_class_token(self, x: Value, pixels: Value) -> Value:
         """[P, T - 1, W] -> [P, T, W], positions added."""
         vision = self._config.vision
-        pictures = op.gather(op.shape_of(pixels, "i32"), _ints(0), _int(0))
-        shape = op.concat([pictures, _ints(1, vision.width)], 0)
+        pictures = op.gather(op.shape_of(pixels, "i32"), integers(0), integer(0))
+        shape = op.concat([pictures, integers(1, vision.width)], 0)
         token = op.broadcast(self._constant("vision.class_token", (1, 1, vision.width)), shape)
         return op.add(op.concat([token, x], 1), self._constant("vision.positions"))
 
@@ -220,45 +218,62 @@ class Graphs:
     # --------------------------------------------------------------------------------------------------- text pieces
 
     def _positions(self, tokens: Value) -> Value:
-        length = op.gather(op.shape_of(tokens, "i32"), _int(1), _int(0))
-        return op.range(_int(0), length, _int(1), "i32")
+        length = op.gather(op.shape_of(tokens, "i32"), integer(1), integer(0))
+        return op.range(integer(0), length, integer(1), "i32")
 
     def _embed(self, tokens: Value, positions: Value, prefix: str = "text", table: Value = None) -> Value:
         """tokens [R, L], positions [R, L] or [L] -> [R, L, W]."""
-        words = op.gather(table or self._constant(f"{prefix}.tokens.weight"), tokens, _int(0))
-        places = op.gather(self._constant(f"{prefix}.positions.weight"), positions, _int(0))
+        words = op.gather(table or self._constant(f"{prefix}.tokens.weight"), tokens, integer(0))
+        places = op.gather(self._constant(f"{prefix}.positions.weight"), positions, integer(0))
         return self._norm(op.add(words, places), f"{prefix}.norm", self._text_eps)
 
     def _encoder_attention(self, x: Value, mask: Value, block: str) -> Value:
         """x [R, L, W], mask [R, 1, 1, L] -> [R, L, W]."""
+        _, _, value, weights = self._encoder_weights(x, mask, block)
+        attended = self._merge_heads(op.matmul(weights, value, False, False), self._config.text.width)
+        return self._post_norm(x, attended, f"{block}.encoder_attention")
+
+    def _encoder_weights(self, x: Value, mask: Value, block: str) -> tuple[Value, Value, Value, Value]:
+        """Queries, keys and values [R, H, L, D], and the weights of the values [R, H, L, L]."""
         text = self._config.text
         head_width = text.width // text.heads
         joint = self._linear(x, f"{block}.encoder_attention.qkv", scaled_rows=text.width, scale=head_width**-0.5)
         query, key, value = self._split_heads(joint, 3, text.heads, head_width)
-        weights = op.softmax(op.add(op.matmul(query, key, False, True), mask), -1)
-        attended = self._merge_heads(op.matmul(weights, value, False, False), text.width)
-        return self._post_norm(x, attended, f"{block}.encoder_attention")
+        return query, key, value, op.softmax(op.add(op.matmul(query, key, False, True), mask), -1)
 
     def _cross_attention(
         self, x: Value, image: list[Value], block: str, *, fold: bool = False, mask: Value | None = None
     ) -> Value:
         """x [P, Q, W], or with `fold` [R, L, W]; image: keys [P, H, D, T] and values [P, H, T, D]; mask [P, 1, 1,
         T]."""
-        text, name = self._config.text, f"{block}.cross_attention"
-        head_width = text.width // text.heads
-        query = self._linear(x, f"{name}.query", scaled_rows=text.width, scale=head_width**-0.5)
-        if fold:
-            pictures = op.gather(op.shape_of(image[0], "i32"), _ints(0), _int(0))
-            query = op.reshape(query, op.concat([pictures, _ints(-1, text.heads, head_width)], 0), False)
-        else:
-            query = op.reshape(query, _ints(0, 0, text.heads, head_width), True)
-        keys, values = self._from_border(image)
-        scores = op.matmul(op.transpose(query, _ints(0, 2, 1, 3)), keys, False, False)
-        scores = scores if mask is None else op.add(scores, mask)
-        attended = self._merge_heads(op.matmul(op.softmax(scores, -1), values, False, False), text.width)
+        _, values, weights = self._cross_weights(x, image, block, fold=fold, mask=mask)
+        attended = self._merge_heads(op.matmul(weights, values, False, False), self._config.text.width)
         if fold:
             attended = op.reshape(attended, op.shape_of(x, "i32"), False)
-        return self._post_norm(x, attended, name)
+        return self._post_norm(x, attended, f"{block}.cross_attention")
+
+    def _cross_weights(
+        self, x: Value, image: list[Value], block: str, *, fold: bool, mask: Value | None = None
+    ) -> tuple[Value, Value, Value]:
+        """Keys and values in the type that graphs are written in, and the weights of the values [P, H, Q, T]."""
+        text = self._config.text
+        head_width = text.width // text.heads
+        query = self._linear(x, f"{block}.cross_attention.query", scaled_rows=text.width, scale=head_width**-0.5)
+        query = self._heads(query, image[0] if fold else None)
+        keys, values = self._from_border(image)
+        scores = op.matmul(query, keys, False, False)
+        return keys, values, op.softmax(scores if mask is None else op.add(scores, mask), -1)
+
+    def _heads(self, x: Value, keys: Value | None = None) -> Value:
+        """[rows, tokens, W] of text -> [rows, H, tokens, D], or with the keys of P pictures [P, H, Q, D]."""
+        text = self._config.text
+        head_width = text.width // text.heads
+        if keys is None:
+            apart = op.reshape(x, integers(0, 0, text.heads, head_width), True)
+        else:
+            pictures = op.gather(op.shape_of(keys, "i32"), integers(0), integer(0))
+            apart = op.reshape(x, op.concat([pictures, integers(-1, text.heads, head_width)], 0), False)
+        return op.transpose(apart, integers(0, 2, 1, 3))
 
     def _post_norm(self, x: Value, attended: Value, name: str) -> Value:
         """Output projection, residual and the norm after it."""
@@ -296,22 +311,22 @@ class Graphs:
     def _linear(self, x: Value, name: str, *, scaled_rows: int = 0, scale: float = 1.0) -> Value:
         """x [..., in] -> [..., out]. The first `scaled_rows` outputs are multiplied by `scale` (within the weights)."""
         product = op.matmul(x, self._matrix(f"{name}.weight", scaled_rows, scale), False, True)
-        return op.add(product, op.constant(_scaled(self._tensors[f"{name}.bias"], scaled_rows, scale)))
+        return op.add(product, op.constant(with_scaled_rows(self._tensors[f"{name}.bias"], scaled_rows, scale)))
 
     def _norm(self, x: Value, name: str, eps: float) -> Value:
         """Layer norm over the last axis."""
-        x = op.mvn(x, _ints(-1), True, eps, "INSIDE_SQRT")
+        x = op.mvn(x, integers(-1), True, eps, "INSIDE_SQRT")
         return op.add(op.multiply(x, self._constant(f"{name}.weight")), self._constant(f"{name}.bias"))
 
     def _split_heads(self, joint: Value, parts: int, heads: int, head_width: int) -> list[Value]:
         """[rows, tokens, parts * H * D] -> parts of [rows, H, tokens, D]."""
-        apart = op.reshape(joint, _ints(0, 0, parts, heads, head_width), True)
-        turned = op.transpose(apart, _ints(2, 0, 3, 1, 4))
-        return [op.squeeze(part, _ints(0)) for part in op.split(turned, _int(0), parts).outputs()]
+        apart = op.reshape(joint, integers(0, 0, parts, heads, head_width), True)
+        turned = op.transpose(apart, integers(2, 0, 3, 1, 4))
+        return [op.squeeze(part, integers(0)) for part in op.split(turned, integer(0), parts).outputs()]
 
     def _merge_heads(self, x: Value, width: int) -> Value:
         """[rows, H, tokens, D] -> [rows, tokens, H * D]."""
-        return op.reshape(op.transpose(x, _ints(0, 2, 1, 3)), _ints(0, 0, width), True)
+        return op.reshape(op.transpose(x, integers(0, 2, 1, 3)), integers(0, 0, width), True)
 
     def _to_border(self, x: Value) -> Value:
         return x if self._border == ov.Type.f32 else op.convert(x, self._border)
@@ -328,18 +343,14 @@ class Graphs:
         """A weight [out, in], in 8 bits where asked for and big enough."""
         weight = self._tensors[name]
         if not self._int8 or weight.size < _BIG_MATRIX:
-            return op.constant(_scaled(weight, scaled_rows, scale)) if scaled_rows else self._constant(name)
+            return op.constant(with_scaled_rows(weight, scaled_rows, scale)) if scaled_rows else self._constant(name)
         steps = np.maximum(np.abs(weight).max(axis=1, keepdims=True), np.float32(1e-12)) / np.float32(127.0)
         rounded = op.convert(op.constant(np.rint(weight / steps).astype(np.int8)), "f32")
-        return op.multiply(rounded, op.constant(_scaled(steps, scaled_rows, scale)))
+        return op.multiply(rounded, op.constant(with_scaled_rows(steps, scaled_rows, scale)))
 
 
-def graphs_revision() -> str:
-    """Changes when this file does: what is compiled from its graphs and kept is then stale."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-
-
-def _scaled(values: NDArray[np.float32], rows: int, scale: float) -> NDArray[np.float32]:
+def with_scaled_rows(values: NDArray[np.float32], rows: int, scale: float) -> NDArray[np.float32]:
+    """The first rows multiplied; values as they are where there are none such."""
     if not rows:
         return values
     return np.concatenate([values[:rows] * np.float32(scale), values[rows:]])
@@ -348,17 +359,19 @@ def _scaled(values: NDArray[np.float32], rows: int, scale: float) -> NDArray[np.
 def _map_to_tokens(x: Value) -> Value:
     """[P, W, grid, grid] -> [P, grid * grid, W]."""
     width = x.get_output_partial_shape(0)[1].get_length()
-    return op.transpose(op.reshape(x, _ints(0, width, -1), True), _ints(0, 2, 1))
+    return op.transpose(op.reshape(x, integers(0, width, -1), True), integers(0, 2, 1))
 
 
 def _unit(x: Value) -> Value:
     """Rows of unit length."""
-    return op.normalize_l2(x, _ints(-1), 1e-24, "max")
+    return op.normalize_l2(x, integers(-1), 1e-24, "max")
 
 
-def _int(value: int) -> Value:
+def integer(value: int) -> Value:
+    """A constant without axes."""
     return op.constant(np.int32(value))
 
 
-def _ints(*values: int) -> Value:
+def integers(*values: int) -> Value:
+    """A constant with one axis."""
     return op.constant(np.array(values, dtype=np.int32))

@@ -17,8 +17,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openblip.config import ModelConfig, Task
-from openblip.engine import Floats, ImageStates, Ints, Logits, QuestionStates
-from openblip.engines.runs import TEXT_ROWS, check_max_length, check_text_lengths, match_runs
+from openblip.engine import Floats, ImageStates, Ints, Logits, QuestionStates, Relevance
+from openblip.engines.runs import (
+    RELEVANCE_ROWS,
+    TEXT_ROWS,
+    blank_relevance,
+    check_max_length,
+    check_text_lengths,
+    checked_layer,
+    match_runs,
+    unfold_rows,
+)
+from openblip.engines.torch.gradient import relevance
 from openblip.engines.torch.model import (
     BlipModel,
     KeysValues,
@@ -277,6 +287,20 @@ class TorchEngine:
             keys_values = own.take(pictures).keys_values
             logits = self.model.match(*self._texts(tokens[rows], lengths[rows]), keys_values)
             result[rows] = logits.float().cpu().numpy()
+        return result
+
+    def relevance(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints, layer: int) -> Relevance:
+        """As `Engine.relevance`. Rows are grouped by picture."""
+        self.config.require("match")
+        check_text_lengths(lengths, self.config.text)
+        chosen, own = checked_layer(layer, self.config.text), _own(images)
+        result = blank_relevance(len(tokens), tokens.shape[1], self.config)
+        for pictures, rows in match_runs(picture, RELEVANCE_ROWS):
+            texts = self._texts(tokens[rows], lengths[rows])
+            logits, attention, cam = relevance(self.model, *texts, own.take(pictures).keys_values, chosen)
+            result.logits[rows] = _on_host(logits.float())
+            unfold_rows(result.attention, _on_host(attention.float()), rows, lengths)
+            unfold_rows(result.cam, _on_host(cam.float()), rows, lengths)
         return result
 
     @torch.inference_mode()
