@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from openblip.errors import OptionError
+from openblip.markup import alternatives, line
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,9 @@ class Caption:
         """Plain types, ready for JSON."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        return line(self.text, self.probability)
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionPiece:
@@ -147,6 +151,10 @@ class Answer:
         """Plain types, ready for JSON."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        others = alternatives(self.others)
+        return line(f"{self.question} {self.text}", self.probability, f"or {others}" if others else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -164,6 +172,9 @@ class Match:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return line(self.text, self.probability, f"cosine {self.similarity:+.2f}")
 
 
 @dataclass(frozen=True, slots=True)
