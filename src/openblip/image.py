@@ -193,7 +193,8 @@ def _check_pixels(size: tuple[int, int], name: str, limits: ImageLimits) -> None
         raise ImageError(f"{name} is {size[0]} x {size[1]} pixels: give a picture with at least one pixel")
 
 
-def _decode(data: bytes, name: str, limits: ImageLimits, needed: int | None) -> Image.Image:
+def open_header(data: bytes, name: str = "the picture", limits: ImageLimits = DEFAULT_LIMITS) -> ImageFile.ImageFile:
+    """A picture of which nothing but the header is read yet: its size, mode and metadata. Raises ImageError."""
     if not data:
         raise ImageError(f"{name} is empty (0 bytes): copy or download it again")
     kind = _kind(data)
@@ -206,17 +207,30 @@ def _decode(data: bytes, name: str, limits: ImageLimits, needed: int | None) -> 
     declared = _declared_size(kind, data)
     if declared is not None:
         _check_pixels(declared, name, limits)
-    try:
+    with _damage_named(kind, name):
         image = _open(kind, data)
         _check_pixels(image.size, name, limits)
+        return image
+
+
+def _decode(data: bytes, name: str, limits: ImageLimits, needed: int | None) -> Image.Image:
+    image = open_header(data, name, limits)
+    with _damage_named(str(_kind(data)), name):
         if needed and limits.draft:
             image.draft(image.mode, (2 * needed, 2 * needed))  # does nothing but to a JPEG
         return _to_rgb(image, name)
+
+
+@contextmanager
+def _damage_named(kind: str, name: str) -> Iterator[None]:
+    """Whatever goes wrong in a parser that is fed with hostile bytes is an ImageError."""
+    try:
+        yield
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory than there is: make it smaller") from error
-    except Exception as error:  # a parser fed with hostile bytes may raise anything
+    except Exception as error:
         raise ImageError(
             f"{name} looks like {kind} but cannot be decoded: it is damaged or cut short; copy or download it again"
         ) from error

@@ -19,6 +19,7 @@ from openblip.cli.capfilt import capfilt
 from openblip.cli.captions import caption
 from openblip.cli.data import train
 from openblip.cli.evaluation import evaluation
+from openblip.cli.library import duplicates, index, search
 from openblip.cli.mcp import mcp
 from openblip.cli.models import convert, models, pull, verify
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
@@ -90,8 +91,8 @@ def commands() -> None:
 
 
 EVERY = (
-    alt, analyze, answer, capfilt, caption, convert, embed, evaluation, key, match, mcp, models, pull, serve, train,
-    verify
+    alt, analyze, answer, capfilt, caption, convert, duplicates, embed, evaluation, index, key, match, mcp, models,
+    pull, search, serve, train, verify,
 )  # fmt: skip
 for command in EVERY:
     commands.add_command(command)

@@ -5,8 +5,6 @@ The file stands alone: thumbnails lie in it, and nothing is fetched. Texts are e
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from openblip.errors import DataError, ImageError
 from openblip.evaluate.answers import AnswerEvaluation, ScoredAnswer
 from openblip.evaluate.captions import CaptionEvaluation
 from openblip.evaluate.retrieval import RetrievalEvaluation
-from openblip.image import load_image
+from openblip.thumbnail import data_uri, thumbnail
 
 THUMBNAIL = 160  # pixels of the longer side
 MANY = 1000  # pictures in one file: about 6 MB
@@ -140,12 +138,8 @@ def _article(card: _Card, image: bytes) -> str:
 
 
 def _thumbnail(key: str, image: bytes) -> str:
-    """A small JPEG as a data URI."""
+    """As a data URI."""
     try:
-        picture = load_image(image, needed=THUMBNAIL)
+        return data_uri(thumbnail(image, THUMBNAIL))
     except ImageError as error:
         raise DataError(f"{key}: {error}") from error
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=70)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-
-from PIL import Image
 
 from openblip.bulk.capfilt.records import SOURCES
 from openblip.bulk.capfilt.report import Report, rule_items
 from openblip.bulk.capfilt.samples import read_member
 from openblip.bulk.capfilt.summary import BIN, BINS, GROUPS, LOWEST, Pair
 from openblip.errors import OpenBlipError
-from openblip.image import load_image
+from openblip.thumbnail import data_uri, thumbnail
 
 THUMBNAIL = 176  # pixels of its longer side
-_QUALITY = 70
 _HEIGHT, _BAR = 90, 14  # of a histogram, in pixels
 _TITLES = {
     "web kept": "Web texts that were kept",
@@ -162,13 +157,10 @@ def _pair(pair: Pair, shard: Path) -> str:
 
 def _thumbnail(pair: Pair, shard: Path) -> str:
     try:
-        image = load_image(read_member(shard, pair.member, pair.offset, pair.size), needed=THUMBNAIL)
+        small = thumbnail(read_member(shard, pair.member, pair.offset, pair.size), THUMBNAIL)
     except OpenBlipError as error:
         return f"<p>{escape(str(error))}</p>"
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    return f'<img alt="" src="{data_uri(small)}">'
 
 
 def _broken(report: Report) -> str:

@@ -1,0 +1,128 @@
+"""class Library: a searchable photo library, for programs and the service. Pictures go in and out one at a time here;
+whole folders by `index_photos`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from openblip.errors import InputError
+from openblip.image import shown_name
+from openblip.library.encode import encode_each, stamp
+from openblip.library.facts import read_facts
+from openblip.library.find import Found, find
+from openblip.library.index import IndexOptions, IndexReport, Progress, Report, index_photos
+from openblip.library.lock import only_writer
+from openblip.library.query import Query, SearchOptions
+from openblip.library.records import ModelStamp, Record, is_id
+from openblip.library.scan import place_of, read_place
+from openblip.library.table import PhotoTable
+from openblip.library.where import where_filter
+from openblip.pipeline import Blip
+
+_SEARCH = SearchOptions()
+_INDEX = IndexOptions()
+_PATIENCE_S = 10.0  # of one picture that waits for another writer
+
+
+class Library:
+    """`Library.open("photos.lance")`; every call sees what other processes have written meanwhile.
+
+    May be shared by threads as far as the `Blip` may that is given to its calls.
+    """
+
+    def __init__(self, table: PhotoTable) -> None:
+        self._table = table
+
+    @classmethod
+    def open(cls, database: str | Path) -> Library:
+        """A library that is there: a folder, or an address of object storage. Raises DataError where there is none,
+        MissingExtra without LanceDB."""
+        return cls(PhotoTable.open(database))
+
+    @classmethod
+    def create(cls, database: str | Path, blip: Blip) -> Library:
+        """An empty one for this model, or the one that is there. Raises DataError where it is another model's."""
+        with only_writer(database, _PATIENCE_S):
+            if PhotoTable.is_there(database):
+                library = cls.open(database)
+                library._table.check_model(stamp(blip))
+                return library
+            return cls(PhotoTable.create(database, stamp(blip)))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def database(self) -> str:
+        """Where it lies."""
+        return self._table.database
+
+    @property
+    def model(self) -> ModelStamp:
+        """Whose vectors it holds."""
+        return self._table.model
+
+    def search(self, blip: Blip, query: Query, options: SearchOptions = _SEARCH) -> Found:
+        """The pictures that answer a query best; see `Query` and `SearchOptions`."""
+        return find(self._table, blip, query, options)
+
+    def index(
+        self,
+        blip: Blip,
+        sources: Sequence[str],
+        options: IndexOptions = _INDEX,
+        *,
+        lines: Iterable[str] = (),
+        report: Report | None = None,
+        progress: Progress | None = None,
+    ) -> IndexReport:
+        """Bring it up to date with folders, files and shards; see `index_photos`."""
+        return index_photos(
+            sources, self.database, lambda: blip, options, lines=lines, report=report, progress=progress
+        )
+
+    def get(self, identity: str) -> Record | None:
+        """The picture with an id, None where there is none."""
+        return self._table.records([identity]).get(identity) if is_id(identity) else None
+
+    def list(self, where: str = "", limit: int = 100) -> list[Record]:
+        """Some pictures, those that a filter lets through, in no order. Raises OptionError on a filter that says
+        nothing."""
+        return self._table.listed(where_filter(where), limit)
+
+    def add(self, blip: Blip, photo: str | Path, caption: str = "") -> Record:
+        """One picture of a file, now; it takes the place of a record of the same path. It is encoded before the lock is
+        taken, so that others can write meanwhile.
+
+        Raises ImageError where it cannot be read, DataError where another process is writing, or the library is
+        another model's."""
+        model = stamp(blip)
+        self._table.check_model(model)
+        place = place_of(Path(photo))
+        content = read_place(place)
+        [encoding] = encode_each(blip, [content])
+        if encoding.error is not None:
+            raise type(encoding.error)(str(encoding.error).replace("the picture", shown_name(place.path), 1))
+        record = Record(place, read_facts(content, blip.limits), caption, model, encoding.vector)
+        with only_writer(self.database, _PATIENCE_S):
+            self._table.write([record])
+        return record
+
+    def delete(self, identities: Sequence[str]) -> int:
+        """Take pictures out of the library, not off the disk; how many there were. Raises InputError on what is no
+        id."""
+        for each in identities:
+            if not is_id(each):
+                raise InputError(f"{each!r} is no id of a library: give those of its records")
+        with only_writer(self.database, _PATIENCE_S):
+            return self._table.delete(identities)
+
+    def picture(self, record: Record) -> bytes:
+        """The bytes of a picture, from its file or shard. Raises ImageError or DataError where they are gone."""
+        return read_place(record.place)
+
+    def tidy(self) -> None:
+        """Compact what single additions left and bring the indices up to date; `index` does it by itself."""
+        with only_writer(self.database, _PATIENCE_S):
+            self._table.tidy()

@@ -1,0 +1,55 @@
+"""When a library gets which index, and how it is asked: the numbers behind approximate search.
+
+Below ANN_ROWS every vector is compared, which is exact; from there on LanceDB's IVF index over product-quantised
+vectors names candidates, and their true cosines order them (`refine`). Knows tables of LanceDB, no library.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openblip.library.records import VECTOR
+
+ANN_ROWS = 50_000
+_STALE = 0.2  # share of rows that an index does not know yet, from which on it is built anew
+_SUBVECTOR = 8  # numbers of a vector that share a byte
+_PROBES, _REFINE = 20, 10
+
+
+def tuned(query: Any, limit: int) -> Any:
+    """A query of the nearest that keeps recall@10 above 0.95 where there is an index; else it changes nothing."""
+    return query.nprobes(_PROBES).refine_factor(max(2, _REFINE * 10 // max(10, limit)))
+
+
+def build_indices(table: Any) -> None:
+    """Build what pays and is not there: of the vectors, and of the captions."""
+    rows = table.count_rows()
+    indexed = {column: index for index in table.list_indices() for column in index.columns}
+    if rows >= ANN_ROWS and _unindexed(table, indexed.get(VECTOR), rows) > _STALE:
+        build_vector_index(table)
+    if "caption" not in indexed and table.count_rows("caption != ''"):
+        from lancedb.index import FTS
+
+        table.create_index("caption", config=FTS())
+
+
+def build_vector_index(table: Any) -> None:
+    """Over all vectors, in the place of one that is there."""
+    from lancedb.index import IvfPq
+
+    width = table.schema.field(VECTOR).type.list_size
+    parts = max(1, width // _SUBVECTOR)
+    table.create_index(VECTOR, config=IvfPq(distance_type="cosine", num_sub_vectors=parts), replace=True)
+
+
+def has_text_index(table: Any) -> bool:
+    """Whether captions can be searched by words."""
+    return any("caption" in index.columns for index in table.list_indices())
+
+
+def _unindexed(table: Any, index: Any, rows: int) -> float:
+    """The share of rows that the index does not know; 1 without an index."""
+    if index is None:
+        return 1.0
+    statistics = table.index_stats(index.name)
+    return 1.0 if statistics is None else float(statistics.num_unindexed_rows) / rows
