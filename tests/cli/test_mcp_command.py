@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from assistant import as_data, call, found, refused, talk
 from command_line import COMMAND, start, with_model
 from openblip.mcp.tools import TOOLS
 from openblip.pipeline import Blip
+from openblip.serve.guard.keys import new_key
 
 
 def command(*arguments: str) -> StdioServerParameters:
@@ -122,15 +124,21 @@ class Listening:
             return error.code, error.read()
 
 
-@pytest.fixture(scope="module")
-def service(model: str, samples: list[Path]) -> Iterator[Listening]:
-    arguments = ["mcp", "--http", "--port", "0", "--allow", str(samples[0].parent), "--allow-host", "photos.example"]
-    process = subprocess.Popen([*COMMAND, *arguments, *with_model(model)], stderr=subprocess.PIPE, text=True)
+@contextmanager
+def listening(*arguments: str) -> Iterator[Listening]:
+    command = [*COMMAND, "mcp", "--http", "--port", "0", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         yield Listening(process)
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def service(model: str, samples: list[Path]) -> Iterator[Listening]:
+    with listening("--allow", str(samples[0].parent), "--allow-host", "photos.example", *with_model(model)) as started:
+        yield started
 
 
 LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).encode()
@@ -180,6 +188,26 @@ def test_a_body_beyond_the_bound_is_refused(service: Listening) -> None:
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def test_with_keys_each_request_needs_one(tmp_path: Path) -> None:
+    key, line = new_key("laptop")
+    (tmp_path / "keys.txt").write_text(f"{line}\n")
+    with listening("--keys", str(tmp_path / "keys.txt")) as service:
+        assert service.post(LIST) == (401, b"a key is needed: send the header Authorization: Bearer KEY\n")
+        assert service.post(LIST, Authorization=f"Bearer {key[:-1]}")[0] == 401
+        status, body = service.post(LIST, Authorization=f"Bearer {key}")
+        assert (status, [tool["name"] for tool in json.loads(body)["result"]["tools"]]) == (200, list(TOOLS))
+        assert service.post(LIST, Authorization=f"Bearer {key}", Host="evil.example")[0] == 421
+
+
+def test_other_machines_are_not_served_without_keys(openblip: Any) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1", "photos.example"):
+        code, _, [error] = openblip(f"mcp --http --host {host}")
+        assert (code, error.partition(": give --keys FILE")[0]) == (
+            2,
+            f"openblip: error: on {host} other machines could ask",
+        )
 
 
 def test_an_address_that_is_taken(service: Listening) -> None:

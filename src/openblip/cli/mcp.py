@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="With --http: a name besides localhost by which it may be asked; repeat it for each.",
 )
+@click.option(
+    "--keys",
+    "keys_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --http: each request needs a key of this file (openblip key makes them); must be given where --host is "
+    "not this machine alone.",
+)
 @model_options
 def mcp(
     folders: tuple[Path, ...],
@@ -46,6 +54,7 @@ def mcp(
     host: str | None,
     port: int | None,
     allowed_hosts: tuple[str, ...],
+    keys_file: Path | None,
     load: Callable[[], Blip],
 ) -> int:
     """Serve tools for assistants by the Model Context Protocol.
@@ -54,12 +63,13 @@ def mcp(
     look at pictures in the folders of --allow, and at those that come in a call; nothing else is read. The model is
     loaded when the first tool is called.
     """
-    if not http and (host is not None or port is not None or allowed_hosts):
-        raise click.UsageError("--host, --port and --allow-host are for HTTP: give --http too")
+    if not http and (host is not None or port is not None or allowed_hosts or keys_file is not None):
+        raise click.UsageError("--host, --port, --allow-host and --keys are for HTTP: give --http too")
     try:
         from openblip.mcp.folders import AllowedFolders
-        from openblip.mcp.server import run_http, run_stdio
+        from openblip.mcp.server import NO_KEYS, run_http, run_stdio
         from openblip.mcp.tools import Tools
+        from openblip.serve.guard.keys import read_keys
     except ModuleNotFoundError as error:
         raise MissingExtra((error.name or "mcp").partition(".")[0], "mcp") from error
     tools = Tools(load, AllowedFolders(folders))
@@ -67,9 +77,10 @@ def mcp(
         signal.signal(signal.SIGINT, _leave)
         run_stdio(tools)
         return 0
+    keys = NO_KEYS if keys_file is None else read_keys(keys_file)
     host, port = host or "127.0.0.1", 8765 if port is None else port
     try:
-        run_http(tools, host, port, allowed_hosts)
+        run_http(tools, host, port, allowed_hosts, keys)
     except SystemExit as error:  # uvicorn's, which has said why
         raise OptionError(f"cannot listen on {host}:{port}: give another --host or --port") from error
     return 0

@@ -4,6 +4,7 @@ may ask; does not know what a tool does."""
 from __future__ import annotations
 
 import inspect
+import ipaddress
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -16,10 +17,13 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 
-from openblip.errors import OpenBlipError
+from openblip.errors import OpenBlipError, OptionError
+from openblip.mcp.keys import RequireKey
 from openblip.mcp.tools import MAX_DATA_BYTES, TOOLS, Tools
+from openblip.serve.guard.keys import Keys
 
 PATH = "/mcp"
+NO_KEYS = Keys()
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _MAX_BODY_BYTES = MAX_DATA_BYTES * 4 // 3 + 200_000  # a picture in base64 and the rest of the call
 _GRACE_S = 5
@@ -59,11 +63,19 @@ def run_stdio(tools: Tools) -> None:
     create_server(tools).run("stdio")
 
 
-def run_http(tools: Tools, host: str, port: int, allowed_hosts: Sequence[str] = ()) -> None:
+def run_http(tools: Tools, host: str, port: int, allowed_hosts: Sequence[str] = (), keys: Keys = NO_KEYS) -> None:
     """Serve over HTTP until a signal comes. allowed_hosts: names, besides this machine's own, by which it may be asked;
-    a request by another name, or from a page of another, is refused. Raises SystemExit where the address is taken."""
+    a request by another name, or from a page of another, is refused. keys: where there are any, each request needs one.
+
+    Raises OptionError where other machines could ask without a key, and SystemExit where the address is taken.
+    """
+    if not keys and not _is_local(host):
+        raise OptionError(
+            f"on {host} other machines could ask: give --keys FILE with lines that 'openblip key NAME' prints"
+        )
+    application = create_app(tools, allowed_hosts)
     config = uvicorn.Config(
-        create_app(tools, allowed_hosts),
+        RequireKey(application, keys) if keys else application,
         host=host,
         port=port,
         log_config=None,
@@ -73,8 +85,18 @@ def run_http(tools: Tools, host: str, port: int, allowed_hosts: Sequence[str] = 
         timeout_graceful_shutdown=_GRACE_S,
     )
     listening = config.bind_socket()
-    print(f"openblip: listening on http://{host}:{listening.getsockname()[1]}{PATH}", file=sys.stderr, flush=True)  # noqa: T201
+    listening.listen(config.backlog)  # whoever reads the line below may call at once
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}{PATH}"
+    print(f"openblip: listening on {address}", file=sys.stderr, flush=True)  # noqa: T201
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def create_app(tools: Tools, allowed_hosts: Sequence[str] = ()) -> Any:
