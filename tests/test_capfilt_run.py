@@ -22,7 +22,7 @@ from noisy import (
     write_tar,
 )
 from openblip import Blip
-from openblip.bulk.capfilt import durable
+from openblip.bulk import durable
 from openblip.bulk.capfilt.settings import Decision, Scoring, nucleus
 from openblip.bulk.shards import find_shards, read_shards
 from openblip.errors import DataError, InputError, ModelNotFound, OptionError

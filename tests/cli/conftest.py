@@ -47,7 +47,7 @@ def blip(model: str) -> Blip:
 def openblip(model: str, blip: Blip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs a command in this process: (exit code, lines of stdout, lines of stderr)."""
 
-    def load(name: str, *, engine: str, precision: str, threads: int) -> Blip:
+    def load(name: str, *, engine: str, precision: str, threads: int, lanes: int = 1) -> Blip:
         assert (name, engine, precision, threads) == (model, "openvino", "f32", 1)
         return blip
 

@@ -262,7 +262,9 @@ def test_names_that_a_terminal_cannot_show(album: Path, model: str) -> None:
 
 def test_output_goes_to_a_file(openblip: Any, album: Path) -> None:
     expected = openblip("caption", ".")[1]
-    assert openblip("caption --output captions.txt", ".") == (0, [], [])
+    code, lines, [summary] = openblip("caption --output captions.txt", ".")
+    assert (code, lines) == (0, [])
+    assert summary.startswith("openblip: 6 done, 0 failed, 0 skipped; ")
     assert (album / "captions.txt").read_text().splitlines() == expected
     code, _, errors = openblip("caption --output no/such/folder.txt", ".")
     assert code == 1
@@ -274,14 +276,16 @@ def test_output_goes_to_a_file(openblip: Any, album: Path) -> None:
 
 def test_sidecars_are_written_skipped_and_replaced(openblip: Any, album: Path) -> None:
     texts = [line.partition(": ")[2] for line in openblip("caption", ".")[1]]
-    assert openblip("caption --sidecar", ".") == (0, [], ["openblip: 6 caption files written"])
+    code, out, [summary] = openblip("caption --sidecar", ".")
+    assert (code, out) == (0, [])
+    assert summary.startswith("openblip: 6 done, 0 failed, 0 skipped; ")
     sidecars = [album / f"photo{index}.txt" for index in range(6)]
     assert [path.read_text() for path in sidecars] == [f"{text}\n" for text in texts]
     sidecars[2].write_text("mine")
     sidecars[4].unlink()
-    code, out, errors = openblip("caption --sidecar", ".")
+    code, out, [summary] = openblip("caption --sidecar", ".")
     assert (code, out) == (0, [])
-    assert errors == ["openblip: 1 caption files written, 5 photos skipped that have one (--overwrite replaces it)"]
+    assert summary.startswith("openblip: 1 done, 0 failed, 5 skipped (they have their file: --existing replace writes ")
     assert sidecars[2].read_text() == "mine"
     assert openblip("caption --sidecar --overwrite --num-captions 2 --json", ".")[0] == 0
     assert len(sidecars[2].read_text().splitlines()) == 2
@@ -298,7 +302,7 @@ def test_sidecars_that_cannot_be(openblip: Any, album: Path) -> None:
     assert "photo0.png would share photo0.txt" in errors[0]
     assert "list.txt would share" in errors[1]
     assert "leave out --sidecar" in errors[2]
-    assert errors[3:] == ["openblip: 2 caption files written"]
+    assert [error[:40] for error in errors[3:]] == ["openblip: 2 done, 3 failed, 0 skipped; 0"]
     assert (album / "list.txt").read_bytes() == (album / "photo1.jpg").read_bytes()
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from openblip import cli
-from openblip.cli.options import find_photos
-from openblip.errors import ImageError
 from openblip.pipeline import Blip
 
 
@@ -63,17 +61,6 @@ def test_pretrain_without_torch_says_what_to_install(
     monkeypatch.delitem(sys.modules, "openblip.train.loop", raising=False)
     assert cli.run(["train", "pretrain", "--config", "mini.toml"]) == 1
     assert "pip install openblip[train]" in capsys.readouterr().err
-
-
-def test_errors_of_photos_are_of_the_tree(album: Path) -> None:
-    """What the list reports is what the library raises."""
-    from openblip.bulk.photo_list import PhotoList
-
-    errors: list[Exception | str] = []
-    photos = PhotoList(find_photos(["nothing-*.jpg", "photo0.jpg"], "a"), report=errors.append)
-    assert list(photos) == [(Path("photo0.jpg"), "a")]
-    assert [type(error) for error in errors] == [ImageError]
-    assert (photos.total, photos.done, photos.failed) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["eval"]])

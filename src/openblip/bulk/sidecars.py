@@ -1,6 +1,6 @@
 """The caption file beside a photo: dog.jpg -> dog.txt, one caption a line, as image trainers read it.
 
-Knows file names and how to write a file whole or not at all. Knows no model.
+Knows file names, what is put around a caption, and how to write a file whole or not at all. Knows no model.
 """
 
 from __future__ import annotations
@@ -8,10 +8,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from openblip.errors import InputError
 from openblip.image import shown_name
+
+Existing = Literal["skip", "replace", "error"]
+"""What becomes of a photo that has its file already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a written text is made of: prefix, trigger words and text joined by ", ", suffix. Prefix and suffix are put
+    there as they are, so give them the space or comma that they need."""
+
+    prefix: str = ""
+    suffix: str = ""
+    triggers: tuple[str, ...] = ()
+
+    def of(self, text: str) -> str:
+        """The text with all that belongs around it."""
+        return f"{self.prefix}{', '.join((*self.triggers, text))}{self.suffix}"
 
 
 def sidecar_path(photo: Path) -> Path:
@@ -19,20 +38,53 @@ def sidecar_path(photo: Path) -> Path:
     return photo.with_suffix(".txt")
 
 
-def write_sidecar(photo: Path, captions: Iterable[str]) -> None:
-    """Write the captions beside the photo. Raises InputError where the folder cannot be written to."""
-    with whole_file(sidecar_path(photo)) as part:
-        part.write_text("".join(f"{caption}\n" for caption in captions), encoding="utf-8")
+class Beside:
+    """Files beside the photos of one run, each with texts about its photo."""
+
+    noun = "caption file"
+
+    def __init__(self, existing: Existing = "skip", wording: Wording | None = None) -> None:
+        self.existing, self.wording = existing, wording or Wording()
+        self._taken: set[Path] = set()
+
+    def path(self, photo: Path) -> Path:
+        """Where the texts of a photo go."""
+        return sidecar_path(photo)
+
+    def wanted(self, photo: object) -> bool:
+        """Whether the photo is to be worked on: False where it has its file and keeps it. Raises InputError where it
+        cannot have one of its own."""
+        if not isinstance(photo, Path):
+            name = shown_name(photo) if isinstance(photo, str) else "a picture within a shard or table"
+            raise InputError(f"{name} has no folder to put a {self.noun} in: leave out --sidecar")
+        path = self.path(photo)
+        if path in self._taken or path == photo:
+            shared = shown_name(path.name)
+            raise InputError(f"{shown_name(photo)} would share {shared} with another file: rename one of them")
+        self._taken.add(path)
+        if not path.exists() or self.existing == "replace":
+            return True
+        if self.existing == "error":
+            raise InputError(f"{shown_name(path)} is there already: give --existing skip or replace, or move it away")
+        return False
+
+    def write(self, photo: Path, texts: Iterable[str]) -> None:
+        """Write the texts of a photo, unless it keeps the file that it has. Raises InputError where the folder cannot
+        be written to."""
+        if self.existing != "replace" and self.path(photo).exists():
+            return
+        with whole_file(self.path(photo), "") as part:  # what a killed run left is written over by the next
+            part.write_text("".join(f"{self.wording.of(text)}\n" for text in texts), encoding="utf-8")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, mark: str | None = None) -> Iterator[Path]:
     """Where the block writes what then takes the path's place: a reader sees the old file or the new one, never half of
-    it.
+    it. mark: in the name of what is written meanwhile; that of the process, unless another is given.
 
     Raises InputError where the folder cannot be written to.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid() if mark is None else mark}.part")
     try:
         try:
             yield part

@@ -18,13 +18,14 @@ Found = Path | str | InputError
 """A file, an http(s) address, or why an argument gave nothing."""
 
 
-def find_images(arguments: Iterable[str], lines: Iterable[str] = ()) -> Iterator[Found]:
+def find_images(arguments: Iterable[str], lines: Iterable[str] = (), seen: set[str] | None = None) -> Iterator[Found]:
     """Every picture that the arguments name, each once, in the order of the arguments and sorted within one.
 
     A folder gives the image files in it and below, hidden ones left out. A glob ("*", "?", "[...]", "**") gives what a
-    shell would put in its place. "-" stands for one argument a line of `lines`, read as they come.
+    shell would put in its place. "-" stands for one argument a line of `lines`, read as they come. seen: what other
+    calls found already; it is left out, and what this one finds is added.
     """
-    seen: set[str] = set()
+    seen = set() if seen is None else seen
     for found in _expand(arguments, lines):
         if not isinstance(found, InputError):
             if (key := identity(found)) in seen:

@@ -20,10 +20,11 @@ from openblip.cli.captions import caption
 from openblip.cli.data import train
 from openblip.cli.evaluation import evaluation
 from openblip.cli.library import duplicates, index, search
+from openblip.cli.many import ask, embed, match
 from openblip.cli.mcp import mcp
 from openblip.cli.models import convert, models, pull, verify
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
-from openblip.cli.photos import analyze, answer, embed, match
+from openblip.cli.photos import analyze, answer
 from openblip.cli.serving import key, serve
 from openblip.cli.site import alt
 from openblip.errors import OpenBlipError, OptionError
@@ -91,7 +92,7 @@ def commands() -> None:
 
 
 EVERY = (
-    alt, analyze, answer, capfilt, caption, convert, duplicates, embed, evaluation, index, key, match, mcp, models,
+    alt, analyze, answer, ask, capfilt, caption, convert, duplicates, embed, evaluation, index, key, match, mcp, models,
     pull, search, serve, train, verify,
 )  # fmt: skip
 for command in EVERY:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from functools import partial, wraps
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import wraps
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -17,7 +17,6 @@ from openblip.errors import OptionError
 from openblip.types import GenerateOptions
 
 if TYPE_CHECKING:
-    from openblip.bulk.prompts import Prompted
     from openblip.pipeline import Blip
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -44,7 +43,7 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
         threads: int | None,
         **options: Any,
     ) -> int:
-        return command(*arguments, load=partial(load_model, model, engine, precision, threads), **options)
+        return command(*arguments, load=Loader(model, engine, precision, threads), **options)
 
     named = click.option("--model", help="A model's name, its folder or .pth.  [default: $OPENBLIP_MODEL, else mini]")
     return named(run_options()(with_model))
@@ -76,17 +75,24 @@ def engine_options(precision: str | None = None) -> Callable[[Command], Command]
     )
 
 
-def load_model(
-    name: str | None, engine: Literal["openvino", "torch"], precision: str | None, threads: int | None
-) -> Blip:
-    """The model that the options name; on a terminal, the default one introduces itself."""
-    from openblip.hub import MODEL_VARIABLE
-    from openblip.pipeline import Blip
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Calling it loads the model that the options name; on a terminal, the default one introduces itself."""
 
-    blip = Blip.load(name, engine=engine, precision=precision, threads=threads)
-    if name is None and not os.environ.get(MODEL_VARIABLE) and sys.stderr.isatty():
-        click.echo(ABOUT_MINI, err=True)
-    return blip
+    model: str | None
+    engine: Literal["openvino", "torch"]
+    precision: str | None
+    threads: int | None
+
+    def __call__(self, lanes: int = 1) -> Blip:
+        """lanes: see `Blip.load`."""
+        from openblip.hub import MODEL_VARIABLE
+        from openblip.pipeline import Blip
+
+        blip = Blip.load(self.model, engine=self.engine, precision=self.precision, threads=self.threads, lanes=lanes)
+        if self.model is None and not os.environ.get(MODEL_VARIABLE) and sys.stderr.isatty():
+            click.echo(ABOUT_MINI, err=True)
+        return blip
 
 
 # ----------------------------------------------------------------------------------------------------------- the search
@@ -180,14 +186,6 @@ def _read_answers(file: IO[bytes]) -> list[str]:
     if not answers:
         raise OptionError(f"{file.name} holds no answers: write one a line")
     return answers
-
-
-def find_photos(arguments: Sequence[str], prompt: str = "") -> Iterable[Prompted]:
-    """All that the arguments name, as a list where "-" is not among them: that stands for what stdin names."""
-    from openblip.bulk.sources import find_images
-
-    found = ((photo, prompt) for photo in find_images(arguments, sys.stdin))
-    return found if "-" in arguments else list(found)
 
 
 def with_all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openblip.datasets.tables import read_rows
+from openblip.bulk.rows import read_rows
 from openblip.errors import DataError
 from openblip.evaluate.progress import Progress, at_hand, tell
 from openblip.metrics.agreement import Agreement, kendall_tau

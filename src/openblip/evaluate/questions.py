@@ -13,9 +13,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from openblip.bulk.rows import read_rows
 from openblip.bulk.shards import Sample
 from openblip.datasets.columns import Columns
-from openblip.datasets.tables import read_rows
 from openblip.errors import DataError
 from openblip.evaluate.samples import are_shards, shard_samples, usable_pictures
 from openblip.metrics.answers import Answers

@@ -10,15 +10,15 @@ report.json, report.html    all shards together; written last
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openblip.bulk.capfilt.durable import make_folder, remove_durably, remove_parts, write_durably
 from openblip.bulk.capfilt.samples import fingerprint
+from openblip.bulk.durable import make_folder, remove_durably, remove_parts, write_durably
+from openblip.bulk.manifest import differences
 from openblip.errors import DataError, InputError
 from openblip.image import shown_name
 
@@ -183,23 +183,6 @@ def output_names(shards: Sequence[Path]) -> list[str]:
     if len(set(stems)) == len(stems):
         return stems
     return [f"{place:05d}-{stem}" for place, stem in enumerate(stems)]
-
-
-def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Which settings differ, and how."""
-    found = []
-    for name in sorted(before.keys() | now.keys()):
-        old, new, path = before.get(name), now.get(name), prefix + name
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{path}.")
-        elif old != new:
-            found.append(f"{path} was {json.dumps(old)}, is {json.dumps(new)}")
-    return found
-
-
-def short_hash(values: Any) -> str:
-    """Of plain types: the same for the same values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _changed_inputs(known: Sequence[tuple[str, int, str]], inputs: Sequence[InputShard]) -> str:

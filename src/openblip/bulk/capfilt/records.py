@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from openblip.bulk.capfilt.durable import durable_file
+from openblip.bulk.durable import durable_file
 from openblip.errors import DataError
 
 Source = Literal["web", "synthetic"]

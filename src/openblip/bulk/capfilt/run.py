@@ -9,8 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from openblip.bulk.capfilt.durable import locked, make_folder, write_durably
-from openblip.bulk.capfilt.folder import InputShard, RunFolder, find_inputs, short_hash
+from openblip.bulk.capfilt.folder import InputShard, RunFolder, find_inputs
 from openblip.bulk.capfilt.models import (
     CAPTIONER_TASKS,
     FILTER_TASKS,
@@ -28,6 +27,8 @@ from openblip.bulk.capfilt.rule import Rule, fraction_rule, known_rule
 from openblip.bulk.capfilt.settings import Decision, Scoring
 from openblip.bulk.capfilt.shard_worker import Task, finished
 from openblip.bulk.capfilt.summary import Summary
+from openblip.bulk.durable import locked, make_folder, write_durably
+from openblip.bulk.manifest import short_hash
 from openblip.errors import DataError, InputError, MissingExtra, OptionError
 from openblip.image import shown_name
 

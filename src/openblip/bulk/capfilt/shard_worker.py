@@ -13,7 +13,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
 
-from openblip.bulk.capfilt.durable import durable_file, remove_durably, write_durably
 from openblip.bulk.capfilt.folder import RunFolder
 from openblip.bulk.capfilt.models import load_models
 from openblip.bulk.capfilt.records import ScoredPicture, iterate_scores, json_line, write_scores
@@ -22,6 +21,7 @@ from openblip.bulk.capfilt.samples import ShardSamples, WebSample
 from openblip.bulk.capfilt.scoring import Scorer
 from openblip.bulk.capfilt.settings import Scoring
 from openblip.bulk.capfilt.summary import Summary, SummaryWriter, read_summary
+from openblip.bulk.durable import durable_file, remove_durably, write_durably
 from openblip.errors import DataError
 
 Tell = Callable[[int], None]

@@ -1,0 +1,190 @@
+"""What the commands over many pictures share: their options, and a run with its lines, bar, summary and exit code.
+Knows no task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from openblip.cli.options import FAILED, Command, Loader, with_all
+from openblip.terminal import print_line, progress_bar, report
+
+if TYPE_CHECKING:
+    from openblip.bulk.items import Columns, Item
+    from openblip.bulk.jobs import Job, Record
+    from openblip.bulk.sidecars import Beside, Existing
+    from openblip.pipeline import Blip
+
+_LANES = 4  # as the service; more than one a core come to nothing
+
+OUTPUT = click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Write to this file, in the form of its name: .jsonl, .csv, .tsv, .parquet; any other gets what is printed. "
+    "What fails goes to NAME.errors.jsonl beside it. A run that was killed goes on when it is started again.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOptions:
+    """How a run over many pictures is done. columns: of tables and shards; images: where paths in tables start."""
+
+    output: Path | None
+    restart: bool
+    columns: Columns
+    images: Path | None
+
+    def items(self, arguments: Sequence[str]) -> Iterable[Item]:
+        """All that the arguments name: as a list, whose length is known, where that takes no reading."""
+        from openblip.bulk.items import SHARD_SUFFIXES, TABLE_SUFFIXES, check_columns, find_items
+
+        check_columns(self.columns, arguments)
+        items = find_items(arguments, sys.stdin, self.columns, root=self.images)
+        read = (*SHARD_SUFFIXES, *TABLE_SUFFIXES)
+        return items if any(name == "-" or name.lower().endswith(read) for name in arguments) else list(items)
+
+
+def bulk_options(own: str = "", about: str = "") -> Callable[[Command], Command]:
+    """The options of a run; the command gets them as BulkOptions. own: what pictures may have for themselves, in a
+    column."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_bulk(
+            *arguments: Any,
+            output: Path | None,
+            restart: bool,
+            image_column: str,
+            key_column: str,
+            images: Path | None,
+            own_column: str = "",
+            **options: Any,
+        ) -> Any:
+            from openblip.bulk.items import Columns
+
+            columns = Columns(image_column, own_column, f"--{own}-column", key_column)
+            return command(*arguments, bulk=BulkOptions(output, restart, columns, images), **options)
+
+        own_option = click.option(f"--{own}-column", "own_column", default="", help=f"Of tables and shards: {about}")
+        return with_all(
+            OUTPUT,
+            click.option("--restart", is_flag=True, help="Begin an --output that was not finished anew."),
+            click.option(
+                "--image-column", default="", help="Of tables: the column with a path, an address or the bytes."
+            ),
+            *([own_option] if own else []),
+            click.option(
+                "--key-column", default="", help="Of tables and shards: the column that results are named by."
+            ),
+            click.option(
+                "--images", type=click.Path(path_type=Path), help="Where paths in tables start.  [default: the table]"
+            ),
+        )(with_bulk)  # type: ignore[return-value]
+
+    return decorate
+
+
+def sidecar_options(command: Command) -> Command:
+    """The options of files beside the photos; the command gets `beside`, a list of them."""
+
+    @wraps(command)
+    def with_sidecars(
+        *arguments: Any,
+        sidecar: bool,
+        overwrite: bool,
+        existing: Existing | None,
+        prefix: str,
+        suffix: str,
+        trigger: tuple[str, ...],
+        **options: Any,
+    ) -> Any:
+        from openblip.bulk.sidecars import Beside, Wording
+
+        if overwrite and existing not in (None, "replace"):
+            raise click.UsageError(f"--overwrite is --existing replace, and --existing {existing} is given too")
+        wording = Wording(prefix, suffix, trigger)
+        if not sidecar and (existing or overwrite or wording != Wording()):
+            raise click.UsageError("--existing, --overwrite, --prefix, --suffix and --trigger go with --sidecar")
+        beside = [Beside("replace" if overwrite else existing or "skip", wording)] if sidecar else []
+        return command(*arguments, beside=beside, **options)
+
+    return with_all(
+        click.option("--sidecar", is_flag=True, help="Write dog.txt beside dog.jpg instead of printing."),
+        click.option(
+            "--existing",
+            type=click.Choice(["skip", "replace", "error"]),
+            help="With --sidecar: what becomes of a photo that has its file.  [default: skip]",
+        ),
+        click.option("--overwrite", is_flag=True, help="The same as --existing replace."),
+        click.option("--prefix", default="", help="With --sidecar: put this before each text, as it is."),
+        click.option("--suffix", default="", help="With --sidecar: put this behind each text, as it is."),
+        click.option(
+            "--trigger", multiple=True, help='With --sidecar: start each text with this word and ", "; repeatable.'
+        ),
+    )(with_sidecars)  # type: ignore[return-value]
+
+
+def run_bulk(
+    job: Job,
+    items: Iterable[Item],
+    bulk: BulkOptions,
+    load: Loader,
+    as_json: bool = False,
+    beside: Sequence[Beside] = (),
+) -> int:
+    """Do it, and return the exit code."""
+    from openblip.bulk.formats import check_format, printed
+    from openblip.bulk.jobs import pictures_a_call
+    from openblip.bulk.run import BulkRun, Told, compute_here
+
+    output, stream = (bulk.output, None) if _is_file(bulk.output) else (None, bulk.output)
+    if output is not None:
+        check_format(output, job)
+    blip = load(lanes=_LANES)
+    total = len(items) if isinstance(items, list) else 0
+    run = BulkRun(
+        items,
+        job,
+        compute_here(job, blip),
+        pictures_a_call(job, blip),
+        output,
+        {"model": model_settings(job, blip, load)},
+        as_json,
+        beside,
+        restart=bulk.restart,
+    )
+    with ExitStack() as files:
+        to: IO[str] | None = None
+        if stream is not None:
+            to = files.enter_context(click.open_file(str(stream), "w", encoding="utf-8", lazy=True))
+        progress = files.enter_context(progress_bar())
+
+        def found(record: Record) -> None:
+            if output is None and (as_json or stream is not None or not beside):
+                for line in printed(job, record, as_json):
+                    print_line(line, to)
+
+        told = Told(found, report, lambda done: progress("pictures", done, total))
+        counts = run.run(told, lambda: job.closing(blip))
+    if output is not None or beside:
+        click.echo(f"openblip: {counts.summary()}", err=True)
+    return FAILED if counts.failed else 0
+
+
+def model_settings(job: Job, blip: Blip, load: Loader) -> dict[str, Any]:
+    """What tells the model of a run from another."""
+    checkpoints = {str(task): [blip.part(task).name, blip.part(task).revision] for task in job.tasks}
+    return {"checkpoints": checkpoints, "engine": load.engine, "precision": load.precision}
+
+
+def _is_file(output: Path | None) -> bool:
+    """Whether an output can be put in place whole: not where it is stdout, a pipe or a device."""
+    return output is not None and str(output) != "-" and (output.is_file() or not output.exists())
