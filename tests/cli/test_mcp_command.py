@@ -25,12 +25,15 @@ from openblip.mcp.tools import TOOLS
 from openblip.pipeline import Blip
 from openblip.serve.guard.keys import new_key
 
+WITHOUT_LIBRARY = [name for name in TOOLS if name != "search"]
+
 
 def command(*arguments: str) -> StdioServerParameters:
     return StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "mcp", *arguments], env=dict(os.environ))
 
 
-def test_captions_answers_and_matches_over_stdin_and_stdout(model: str, blip: Blip, album: Path) -> None:
+def test_all_tools_over_stdin_and_stdout(openblip: Any, model: str, blip: Blip, album: Path) -> None:
+    assert openblip(f"index {album} --db photos.lance --captions")[0] == 0
     (album / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0broken")
 
     async def conversation(client: Client) -> None:
@@ -41,6 +44,9 @@ def test_captions_answers_and_matches_over_stdin_and_stdout(model: str, blip: Bl
         assert found(asked)["answers"][0]["answer"] == answer.text
         matched = await client.call_tool("match", {"image": as_data(Path(whole).read_bytes()), "texts": ["a dog"]})
         assert found(matched)["matches"][0]["probability"] == round(match.probability, 4)
+        searched = await client.call_tool("search", {"words": "a dog", "where": 'path ~ "photo3"'})
+        [hit] = found(searched)["hits"]
+        assert (hit["path"], hit["caption"]) == (str(album / "photo3.jpg"), blip.caption("photo3.jpg")[0].text)
         assert "cannot be decoded" in refused(await client.call_tool("caption", {"image": "broken.jpg"}))
         outside = refused(await client.call_tool("caption", {"image": __file__}))
         assert f"is not in a folder that is allowed: give a picture in {album}" in outside
@@ -48,7 +54,7 @@ def test_captions_answers_and_matches_over_stdin_and_stdout(model: str, blip: Bl
 
     [caption], [answer] = blip.caption(album / "photo0.jpg"), blip.answer(album / "photo0.jpg", "the dog")
     [match] = blip.match(album / "photo0.jpg", "a dog")
-    talk(command("--allow", str(album), *with_model(model)), conversation)
+    talk(command("--allow", str(album), "--db", str(album / "photos.lance"), *with_model(model)), conversation)
 
 
 def test_mini_over_stdin_and_stdout_for_a_client_of_before(samples: list[Path]) -> None:
@@ -147,7 +153,7 @@ LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_the_same_over_http(service: Listening, samples: list[Path], blip: Blip, mode: str) -> None:
     async def conversation(client: Client) -> None:
-        assert [tool.name for tool in (await client.list_tools()).tools] == list(TOOLS)
+        assert [tool.name for tool in (await client.list_tools()).tools] == WITHOUT_LIBRARY
         for sample in samples:
             result = found(await client.call_tool("caption", {"image": sample.name}))
             assert result["captions"][0]["text"] == blip.caption(sample)[0].text
@@ -197,7 +203,7 @@ def test_with_keys_each_request_needs_one(tmp_path: Path) -> None:
         assert service.post(LIST) == (401, b"a key is needed: send the header Authorization: Bearer KEY\n")
         assert service.post(LIST, Authorization=f"Bearer {key[:-1]}")[0] == 401
         status, body = service.post(LIST, Authorization=f"Bearer {key}")
-        assert (status, [tool["name"] for tool in json.loads(body)["result"]["tools"]]) == (200, list(TOOLS))
+        assert (status, [tool["name"] for tool in json.loads(body)["result"]["tools"]]) == (200, WITHOUT_LIBRARY)
         assert service.post(LIST, Authorization=f"Bearer {key}", Host="evil.example")[0] == 421
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="A folder whose pictures may be looked at, with all below it; repeat it for each.  [default: none]",
 )
+@click.option(
+    "--db", "database", help="A library of `openblip index`, for the tool search: a folder, or an address (s3://...)."
+)
 @click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdin and stdout.")
 @click.option("--host", help="With --http: the address to listen on.  [default: 127.0.0.1]")
 @click.option(
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 @model_options
 def mcp(
     folders: tuple[Path, ...],
+    database: str | None,
     http: bool,
     host: str | None,
     port: int | None,
@@ -60,19 +64,21 @@ def mcp(
     """Serve tools for assistants by the Model Context Protocol.
 
     The assistant's program starts this command and speaks to it over stdin and stdout. The tools caption, ask and match
-    look at pictures in the folders of --allow, and at those that come in a call; nothing else is read. The model is
-    loaded when the first tool is called.
+    look at pictures in the folders of --allow, and at those that come in a call; nothing else is read. With --db the
+    tool search finds those that are indexed. The model is loaded when the first tool is called.
     """
     if not http and (host is not None or port is not None or allowed_hosts or keys_file is not None):
         raise click.UsageError("--host, --port, --allow-host and --keys are for HTTP: give --http too")
     try:
         from openblip.mcp.folders import AllowedFolders
+        from openblip.mcp.photos import AllowedPhotos
         from openblip.mcp.server import NO_KEYS, run_http, run_stdio
         from openblip.mcp.tools import Tools
         from openblip.serve.guard.keys import read_keys
     except ModuleNotFoundError as error:
         raise MissingExtra((error.name or "mcp").partition(".")[0], "mcp") from error
-    tools = Tools(load, AllowedFolders(folders))
+    allowed = AllowedFolders(folders)
+    tools = Tools(load, allowed, AllowedPhotos(database, allowed) if database else None)
     if not http:
         signal.signal(signal.SIGINT, _leave)
         run_stdio(tools)

@@ -4,11 +4,14 @@ not how they came about."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field
 
 from openblip.types import Answer, Caption, Match
+
+if TYPE_CHECKING:
+    from openblip.library import Hit
 
 _DIGITS = 4  # more say nothing, and an assistant pays for each
 
@@ -88,6 +91,49 @@ class Matches(BaseModel):
             for each in sorted(matches, key=lambda match: -match.probability)
         ]
         return cls(matches=lines, model=matches[0].model)
+
+
+class HitLine(BaseModel):
+    """A photo that was found."""
+
+    path: Annotated[str, Field(description="Its file, or the shard that it lies in.")]
+    key: Annotated[str, Field(description="Its key in a shard, empty for a file.")]
+    id: Annotated[str, Field(description="By which the other tools take it.")]
+    caption: Annotated[str, Field(description="One a line; empty where it has none.")]
+    taken: Annotated[str | None, Field(description="When, by the camera's clock.")]
+    width: int
+    height: int
+    probability: Annotated[
+        Probability | None,
+        Field(description="That the words describe it; null where that was not looked at."),
+    ]
+    similarity: Annotated[float, Field(description="Cosine of its embedding and that of what was asked for.")]
+
+
+class Hits(BaseModel):
+    """Photos of the library."""
+
+    hits: Annotated[list[HitLine], Field(description="The best first.")]
+
+    @classmethod
+    def of(cls, hits: Sequence[Hit]) -> Hits:
+        """From those of a library."""
+        return cls(hits=[_hit_line(hit) for hit in hits])
+
+
+def _hit_line(hit: Hit) -> HitLine:
+    place, facts = hit.record.place, hit.record.facts
+    return HitLine(
+        path=place.path,
+        key=place.key,
+        id=hit.record.id,
+        caption=hit.record.caption,
+        taken=None if facts.taken is None else facts.taken.isoformat(),
+        width=facts.width,
+        height=facts.height,
+        probability=None if hit.probability is None else _short(hit.probability),
+        similarity=_short(hit.similarity),
+    )
 
 
 def _answer_line(answer: Answer) -> AnswerLine:

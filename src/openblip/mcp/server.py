@@ -19,7 +19,7 @@ from mcp.types import ToolAnnotations
 
 from openblip.errors import OpenBlipError, OptionError
 from openblip.mcp.keys import RequireKey
-from openblip.mcp.tools import MAX_DATA_BYTES, TOOLS, Tools
+from openblip.mcp.tools import MAX_DATA_BYTES, Tools
 from openblip.serve.guard.keys import Keys
 
 PATH = "/mcp"
@@ -35,7 +35,7 @@ _INSTRUCTIONS = (
 
 
 def create_server(tools: Tools) -> MCPServer[Any]:
-    """A server that offers every tool of the table."""
+    """A server that offers the tools."""
     server: MCPServer[Any] = MCPServer(
         "openblip",
         title="openblip",
@@ -44,7 +44,7 @@ def create_server(tools: Tools) -> MCPServer[Any]:
         version=version("openblip"),
         log_level="WARNING",
     )
-    for name, title in TOOLS.items():
+    for name, title in tools.offered.items():
         method = getattr(tools, name)
         server.add_tool(
             _telling(method),

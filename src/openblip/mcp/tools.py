@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from openblip.errors import ImageError
+from openblip.errors import ImageError, InputError
 from openblip.image import DEFAULT_LIMITS, is_url, shown_name
+from openblip.library.records import is_id
 from openblip.mcp.folders import AllowedFolders
-from openblip.mcp.results import Answers, Captions, Matches
+from openblip.mcp.photos import AllowedPhotos
+from openblip.mcp.results import Answers, Captions, Hits, Matches
 from openblip.types import GenerateOptions
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ TOOLS: Final = {
     "caption": "Caption a picture",
     "ask": "Answer questions about a picture",
     "match": "Score texts for a picture",
+    "search": "Search the photo library",
 }
-"""The methods of `Tools` that are offered, and their titles."""
+"""The methods of `Tools`, and their titles; see `Tools.offered`."""
 
 _CAPTION: Final = GenerateOptions()
 
@@ -41,7 +44,7 @@ Picture = Annotated[
     str,
     Field(
         description="The picture: the path of a file in an allowed folder, or the picture itself as a data: address "
-        "(data:image/jpeg;base64,...)."
+        "(data:image/jpeg;base64,...), or the id of a hit of a search."
     ),
 ]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -50,14 +53,19 @@ Text = Annotated[str, Field(min_length=1, max_length=1000)]
 class Tools:
     """A model and the folders it may look into.
 
-    load: gives the model; called when the first tool is, and again where it failed. Calls from several threads are done
-    one after the other, each with all the threads of the processor.
+    load: gives the model; called when the first tool is, and again where it failed. photos: what is searched. Calls
+    from several threads are done one after the other, each with all the threads of the processor.
     """
 
-    def __init__(self, load: Callable[[], Blip], folders: AllowedFolders) -> None:
-        self.folders = folders
+    def __init__(self, load: Callable[[], Blip], folders: AllowedFolders, photos: AllowedPhotos | None = None) -> None:
+        self.folders, self.photos = folders, photos
         self._load, self._turn = load, threading.Lock()
         self._blip: Blip | None = None
+
+    @property
+    def offered(self) -> dict[str, str]:
+        """The names of the tools that can be called here, and their titles."""
+        return {name: title for name, title in TOOLS.items() if name != "search" or self.photos is not None}
 
     def caption(
         self,
@@ -103,17 +111,56 @@ class Tools:
         with self._looking_at(image) as (blip, data):
             return Matches.of(blip.match(data, texts))
 
+    def search(
+        self,
+        words: Annotated[str, Field(max_length=1000, description="A description of what the photos show.")] = "",
+        image: Annotated[
+            Picture | None, Field(description="A picture to find the like of; with words, both count.")
+        ] = None,
+        limit: Annotated[int, Field(ge=1, le=50, description="How many photos.")] = 10,
+        where: Annotated[
+            str,
+            Field(
+                max_length=2000,
+                description='A filter, as in: taken >= 2024-06 and width > 1000 and path ~ "holiday" and not caption ~ '
+                '"dog". Fields: path, key, caption, taken, modified, width, height, size.',
+            ),
+        ] = "",
+        hybrid: Annotated[bool, Field(description="Search the words in captions too: for names.")] = False,
+    ) -> Hits:
+        """Find photos in the user's library, by a description, by a picture that they are to be like, or by both.
+
+        Write what is to be seen ("two dogs on a beach"), not what is wanted ("find my holiday photos"). There are
+        always hits: those of a low probability do not show it. Look closer at a hit with the other tools, by its path
+        or id.
+        """
+        from openblip.library import Query
+
+        if self.photos is None:
+            raise InputError("there is no library to search: start the server with --db, as 'openblip index' made it")
+        like = image if image is not None and is_id(image) and self.photos.has(image) else ""
+        data = self._picture(image) if image is not None and not like else None
+        with self._model() as blip:
+            hits = self.photos.search(blip, Query(words, data, like), limit, where, hybrid)
+        return Hits.of(hits)
+
     @contextmanager
     def _looking_at(self, image: str) -> Iterator[tuple[Blip, bytes]]:
-        """The model, for one call at a time, and the bytes of a picture, by whose name its faults are told."""
+        """The model and the bytes of a picture, by whose name its faults are told."""
         data = self._picture(image)
+        with self._model() as blip:
+            try:
+                yield blip, data
+            except ImageError as error:
+                raise ImageError(f"{_shown(image)}: {error}") from error
+
+    @contextmanager
+    def _model(self) -> Iterator[Blip]:
+        """The model, for one call at a time."""
         with self._turn:
             if self._blip is None:
                 self._blip = self._load()
-            try:
-                yield self._blip, data
-            except ImageError as error:
-                raise ImageError(f"{_shown(image)}: {error}") from error
+            yield self._blip
 
     def _picture(self, image: str) -> bytes:
         """The bytes of a picture, bounded. Raises ImageError."""
@@ -123,6 +170,8 @@ class Tools:
             raise ImageError(
                 f"{shown_name(image[:80])} is not fetched: save the picture in an allowed folder, or give it as data:"
             )
+        if self.photos is not None and is_id(image):
+            return self.photos.read(image, DEFAULT_LIMITS.max_bytes)
         return self.folders.read(image, DEFAULT_LIMITS.max_bytes)
 
 
