@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from benchmarks import relevance
 from benchmarks.floor import Pass, Rates, floor_s, image_keys_values, image_pass, passes
 from benchmarks.isa import obeys
 from benchmarks.report import markdown, median_s, ratio
 from benchmarks.tasks import FIRST, TASKS, agreement, inputs_of
+from noisy import tiny_checkpoint
 from openblip.config import ModelConfig, TextConfig, VisionConfig
+from openblip.engines.openvino.processor import has_bfloat16
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL = ModelConfig(
@@ -191,6 +194,19 @@ def test_a_whole_run_on_tiny_models(tmp_path: Path) -> None:
     assert all(run["floors_s"]["f32"][task] > 0 for task in ("beam3_1", "questions_8"))
     assert output.with_suffix(".md").read_text(encoding="utf-8") == markdown(result)
     assert plot.is_file() == (find_spec("matplotlib") is not None)
+
+
+def test_relevance_is_measured_in_every_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not has_bfloat16():
+        pytest.skip("this processor has no bfloat16 instructions")
+    monkeypatch.setattr("sys.argv", ["relevance", "--model", tiny_checkpoint(tmp_path), "--layer", "0", "--runs", "1"])
+    relevance.main()
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [(row[0], row[1]) for row in rows] == [(each, n) for each in ("f32", "bf16", "int8") for n in ("1", "10")]
+    assert rows[0][4:] == rows[1][4:] == ["0.0%", "1.0000"]
+    assert all(0.1 < float(row[4].rstrip("%")) < 20 and float(row[5]) > 0.9 for row in rows[2:])
 
 
 def test_unknown_names_are_refused() -> None:

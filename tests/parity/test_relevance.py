@@ -16,6 +16,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
+from random_blip import random_blip, save
 
 from engine_contract import random_texts, tiny_model
 from openblip.checkpoint import load_checkpoint
@@ -29,7 +30,9 @@ from openblip.engines.torch.model import BlipModel
 from openblip.errors import OptionError, TextError
 from openblip.image import load_image, preprocess_batch
 from openblip.text import Tokenizer
+from openblip.weights import StoredTensors
 from tiny import VisionKind, random_pixels, random_tensors, tiny_config
+from transformers_models import pictures
 
 pytestmark = pytest.mark.parity
 
@@ -182,6 +185,20 @@ def test_where_graphs_are_kept_the_one_of_a_layer_is_too(tmp_path: Path, monkeyp
     hold(found(), first, CLOSE)
 
 
+def test_a_large_model_lets_go_of_its_tensors_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read for the graph of a layer, once, and only where the graph can be kept."""
+    config, tensors = tiny_model("vit")
+    monkeypatch.setattr("openblip.engines.openvino.engine.is_large", lambda config: True)
+    reads: list[int] = []
+    stored = StoredTensors(lambda: reads.append(1) or tensors)  # type: ignore[func-returns-value]
+    engine = OpenVinoEngine(config, stored, "f32", threads=1, cache_dir=tmp_path, revision="one")
+    images, texts = engine.encode_images(random_pixels(config, 4)), random_texts(config, config.text.enc_id, LENGTHS)
+    for layer, read in ((0, 2), (0, 2), (1, 3)):
+        engine.relevance(images, PICTURE, *texts, layer)
+        assert stored._held is None
+        assert len(reads) == read
+
+
 # ----------------------------------------------------------------------------------- torch against finite differences
 
 
@@ -280,3 +297,25 @@ def test_mini_in_every_layer(mini: Path, samples: list[Path]) -> None:
         hold(ours.relevance(picture, (rows.tokens, rows.lengths), layer), expected, 1e-4)
     logits = ours.engine.match(ours.images, picture, rows.tokens, rows.lengths)
     assert_allclose(expected.logits, logits, rtol=0.0, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_relevance_at_full_size(
+    tmp_path: Path, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The published base size on random weights, ViT-B/16 at 384 and 12 layers of text: a layer in the middle and the
+    last. 33 processor seconds and 5 GB."""
+    save(random_blip("BlipForImageTextRetrieval"), tmp_path / "model")
+    checkpoint = load_checkpoint(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()  # mapped; pytest would keep three runs of a gigabyte each
+    assert checkpoint.config.text == ModelConfig().text
+    assert checkpoint.config.vision.tokens == 577
+    ours, theirs = sides(checkpoint.config, checkpoint.tensors, pictures(2, 384).numpy())
+    tokens, lengths = random_texts(checkpoint.config, checkpoint.config.text.enc_id, [11, 7, 16])
+    for layer in (6, 11):
+        expected = theirs.relevance(np.array([0, 1, 0]), (tokens, lengths), layer)
+        found = ours.relevance(np.array([0, 1, 0]), (tokens, lengths), layer)
+        error = difference(found.cam, expected.cam)
+        with capsys.disabled():
+            pytestconfig.get_terminal_writer().line(f"\n  layer {layer}: the cam is off by {error:.1e} of its norm")
+        hold(found, expected, 1e-3)

@@ -164,8 +164,8 @@ class OpenVinoEngine:
         return result
 
     def relevance(self, images: ImageStates, picture: Ints, tokens: Ints, lengths: Ints, layer: int) -> Relevance:
-        """As `Engine.relevance`. Rows are grouped as in `match`. int8 stands back here for bf16: gradients have no
-        calibrated range, and the few layers that they pass take little of the time."""
+        """As `Engine.relevance`. Rows are grouped as in `match`. An int8 engine does this in bf16: turned for the
+        way back, weights would have their scales, one an output channel, across the sums."""
         self.config.require("match")
         check_text_lengths(lengths, self.config.text)
         request = self._relevance_request(checked_layer(layer, self.config.text))
