@@ -81,11 +81,12 @@ def test_every_question_and_text_goes_with_every_picture(blip: Blip) -> None:
 def test_an_analysis_is_plain_when_asked(blip: Blip) -> None:
     [found] = blip.analyze(picture(1), caption=True, questions=QUESTIONS, texts=TEXTS, embed=True)
     values = json.loads(json.dumps(found.to_dict()))
-    assert set(values) == {"captions", "answers", "matches", "embedding"}
+    assert set(values) == {"captions", "answers", "matches", "embedding", "groundings"}
     assert values["captions"][0]["text"] == found.captions[0].text
     assert values["answers"][1]["question"] == QUESTIONS[1]
     assert values["embedding"]["model"] == "tiny"
-    assert Analysis().to_dict() == {"captions": (), "answers": (), "matches": (), "embedding": None}
+    nothing = {"captions": (), "answers": (), "matches": (), "embedding": None, "groundings": ()}
+    assert Analysis().to_dict() == nothing
 
 
 def test_what_makes_no_sense_is_refused_before_any_picture_is_read(blip: Blip) -> None:

@@ -24,7 +24,19 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from openblip.pipeline import Blip, CaptionStream, Outcome
-    from openblip.types import Analysis, Answer, Caption, CaptionPiece, Embedding, GenerateOptions, Match, Timing
+    from openblip.types import (
+        Analysis,
+        Answer,
+        Box,
+        Caption,
+        CaptionPiece,
+        Embedding,
+        GenerateOptions,
+        Grounding,
+        GroundOptions,
+        Match,
+        Timing,
+    )
 
     __version__: str
 
@@ -48,10 +60,13 @@ _HOMES = {
     "openblip.types": (
         "Analysis",
         "Answer",
+        "Box",
         "Caption",
         "CaptionPiece",
         "Embedding",
         "GenerateOptions",
+        "GroundOptions",
+        "Grounding",
         "Match",
         "Timing",
     ),
@@ -63,6 +78,7 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "Blip",
+    "Box",
     "Caption",
     "CaptionPiece",
     "CaptionStream",
@@ -71,6 +87,8 @@ __all__ = [
     "DataError",
     "Embedding",
     "GenerateOptions",
+    "GroundOptions",
+    "Grounding",
     "ImageError",
     "InputError",
     "Match",

@@ -47,6 +47,7 @@ _PILLOW_HARD_LIMIT: Final = 178_956_970  # pixels; above it some of Pillow's rea
 _MAX_STEPS: Final = 20_000  # a PNG of 32 MB in chunks of 8 kB, as libpng writes them, has 4,000
 _NO_LENGTH: Final = frozenset((0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))  # markers that nothing belongs to
 _ORIENTATION_TAG: Final = 0x0112
+_FULL_SIZE: Final = "openblip_full_size"
 _TRANSPOSES: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -56,6 +57,7 @@ _TRANSPOSES: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS: Final = (5, 6, 7, 8)
 _warning_filters = threading.Lock()
 _callers_images = threading.Lock()
 
@@ -118,7 +120,9 @@ def load_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS, needed
     if isinstance(source, Image.Image):
         _check_pixels(source.size, "the PIL image", limits)
         with _callers_images:  # Image.open reads late, and two threads must not do so for one image
-            return _to_rgb(source, "the PIL image")
+            rgb = _to_rgb(source, "the PIL image")
+        rgb.info.pop(_FULL_SIZE, None)  # Pillow hands it on to what is made of a picture of ours
+        return rgb
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     raise ImageError(
@@ -127,9 +131,30 @@ def load_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS, needed
     )
 
 
+def full_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels, as it is shown, of a picture that `load_image` gave: it may have come smaller."""
+    size = image.info.get(_FULL_SIZE, image.size)
+    return int(size[0]), int(size[1])
+
+
 def preprocess(image: Image.Image, vision: VisionConfig) -> NDArray[np.float32]:
     """Pixels [3, size, size] of an RGB picture: resized to a square (bicubic, no crop), then (x / 255 - mean) / std."""
     return cast("NDArray[np.float32]", preprocess_batch([image], vision)[0])
+
+
+def preprocess_windows(
+    image: Image.Image, vision: VisionConfig, windows: Sequence[tuple[float, float, float, float]]
+) -> NDArray[np.float32]:
+    """Pixels [windows, 3, size, size] of parts of an RGB picture, as `preprocess` would give them of each cut out.
+
+    windows: left, top, right and bottom, as shares of width and height.
+    """
+    side, across, down = vision.image_size, image.width, image.height
+    cut = [
+        image.resize((side, side), Image.Resampling.BICUBIC, (left * across, top * down, right * across, bottom * down))
+        for left, top, right, bottom in windows
+    ]
+    return preprocess_batch(cut, vision)
 
 
 def preprocess_batch(images: Sequence[Image.Image], vision: VisionConfig) -> NDArray[np.float32]:
@@ -216,9 +241,12 @@ def open_header(data: bytes, name: str = "the picture", limits: ImageLimits = DE
 def _decode(data: bytes, name: str, limits: ImageLimits, needed: int | None) -> Image.Image:
     image = open_header(data, name, limits)
     with _damage_named(str(_kind(data)), name):
+        stored = image.size
         if needed and limits.draft:
             image.draft(image.mode, (2 * needed, 2 * needed))  # does nothing but to a JPEG
-        return _to_rgb(image, name)
+        rgb = _to_rgb(image, name)
+        rgb.info[_FULL_SIZE] = stored[::-1] if _orientation(image) in _SIDEWAYS else stored
+        return rgb
 
 
 @contextmanager

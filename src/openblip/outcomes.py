@@ -17,7 +17,7 @@ from openblip.config import Task
 from openblip.errors import InputError, OpenBlipError, TextError
 from openblip.image import ImageLimits, ImageSource
 from openblip.parts import Part
-from openblip.pictures import Clock, Loaded, read_batches, wait_for
+from openblip.pictures import WHOLE, Clock, Loaded, Windows, read_batches, wait_for
 from openblip.tasks.answers import Answerer
 from openblip.tasks.captions import Captioner
 from openblip.tasks.encoded import Encoded
@@ -175,11 +175,17 @@ class OfEachPicture:
         return self._each(sources, repeat(None), "", [part], 1, work)
 
     def _batches(
-        self, sources: Iterable[ImageSource], parts: Sequence[Part], rows: int, clock: Clock, lanes: int = 1
+        self,
+        sources: Iterable[ImageSource],
+        parts: Sequence[Part],
+        rows: int,
+        clock: Clock,
+        lanes: int = 1,
+        windows: Windows = WHOLE,
     ) -> Iterator[list[Loaded]]:
-        size = min(part.pictures_a_call(rows) for part in parts)
+        size = max(1, min(part.pictures_a_call(rows) for part in parts) // (1 + len(windows.places)))
         vision = [part.config.vision for part in parts]
-        return read_batches(sources, size, vision, self.limits, clock, ahead=1 + lanes)
+        return read_batches(sources, size, vision, self.limits, clock, ahead=1 + lanes, windows=windows)
 
     def _each(
         self,

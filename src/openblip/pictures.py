@@ -21,7 +21,7 @@ from PIL import Image
 from openblip.config import VisionConfig
 from openblip.engine import Floats
 from openblip.errors import InputError, OpenBlipError
-from openblip.image import ImageLimits, ImageSource, load_image, preprocess
+from openblip.image import ImageLimits, ImageSource, full_size, load_image, preprocess, preprocess_windows
 from openblip.types import Timing
 
 if TYPE_CHECKING:
@@ -33,15 +33,37 @@ _WORKERS = 4
 _TURN_S = 0.2
 
 
+Place = tuple[float, float, float, float]
+"""Left, top, right and bottom, as shares of width and height."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A picture as pixels [3, size, size], for every input that was asked for, or why it is not."""
+    """A picture as pixels [3, size, size], for every input that was asked for, or why it is not.
+
+    full_size: width and height of the picture as it is shown. windows: parts of it, [windows, 3, size, size], for every
+    input, where they were asked for.
+    """
 
     source: ImageSource
     pixels: tuple[Floats, ...]
     error: OpenBlipError | None
     decode_s: float
     preprocess_s: float
+    full_size: tuple[int, int] = (0, 0)
+    windows: tuple[Floats, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Parts of a picture to be looked at by themselves. scale: how many times larger than the model's input the picture
+    must be read for them."""
+
+    places: tuple[Place, ...] = ()
+    scale: float = 1.0
+
+
+WHOLE = Windows()
 
 
 class Clock:
@@ -86,12 +108,13 @@ def read_batches(
     limits: ImageLimits,
     clock: Clock,
     ahead: int = 2,
+    windows: Windows = WHOLE,
 ) -> Iterator[list[Loaded]]:
     """Loaded pictures in their order, `size` at a time; at most `ahead` batches are read ahead of the caller.
 
-    inputs: what the pixels are for; those that want the same pixels share them.
+    inputs: what the pixels are for; those that want the same pixels share them. windows: of every picture, besides.
     """
-    loaded = _read_ahead(sources, ahead * size, inputs, limits)
+    loaded = _read_ahead(sources, ahead * size, inputs, limits, windows)
     while batch := list(islice(loaded, size)):
         for picture in batch:
             clock.add("decode_s", picture.decode_s)
@@ -125,7 +148,7 @@ def digest(pixels: Floats, text: str = "") -> int:
 
 
 def _read_ahead(
-    sources: Iterable[ImageSource], ahead: int, inputs: Sequence[VisionConfig], limits: ImageLimits
+    sources: Iterable[ImageSource], ahead: int, inputs: Sequence[VisionConfig], limits: ImageLimits, windows: Windows
 ) -> Iterator[Loaded]:
     """Load pictures in a few threads, in order, at most `ahead` of the caller; a lone one in this thread."""
     from concurrent.futures import ThreadPoolExecutor
@@ -133,13 +156,13 @@ def _read_ahead(
     iterator = iter(sources)
     front = list(islice(iterator, 2))
     if len(front) < 2:
-        yield from (_load(source, inputs, limits) for source in front)
+        yield from (_load(source, inputs, limits, windows) for source in front)
         return
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="openblip-image")
     try:
         pending: deque[Future[Loaded]] = deque()
         for source in chain(front, iterator):
-            pending.append(pool.submit(_load, source, inputs, limits))
+            pending.append(pool.submit(_load, source, inputs, limits, windows))
             if len(pending) >= ahead:
                 yield wait_for(pending.popleft())
         while pending:
@@ -148,13 +171,41 @@ def _read_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _load(source: ImageSource, inputs: Sequence[VisionConfig], limits: ImageLimits) -> Loaded:
+def _load(source: ImageSource, inputs: Sequence[VisionConfig], limits: ImageLimits, windows: Windows) -> Loaded:
     start = time.perf_counter()
     try:
-        image = load_image(source, limits, max(vision.image_size for vision in inputs))
+        image = load_image(source, limits, needed_side(inputs, windows))
     except OpenBlipError as error:
         return Loaded(source, (), error, time.perf_counter() - start, 0.0)
-    decoded = time.perf_counter()
+    return loaded_from(image, source, inputs, windows, time.perf_counter() - start)
+
+
+def needed_side(inputs: Iterable[VisionConfig], windows: Windows = WHOLE) -> int:
+    """How large a picture must be read for these inputs; see `image.load_image`."""
+    return round(max(vision.image_size for vision in inputs) * windows.scale)
+
+
+def loaded_from(
+    image: Image.Image,
+    source: ImageSource,
+    inputs: Sequence[VisionConfig],
+    windows: Windows = WHOLE,
+    decode_s: float = 0.0,
+) -> Loaded:
+    """A decoded picture as pixels."""
+    start = time.perf_counter()
     keys = [(vision.image_size, vision.mean, vision.std) for vision in inputs]
-    pixels = {key: preprocess(image, vision) for key, vision in dict(zip(keys, inputs, strict=True)).items()}
-    return Loaded(source, tuple(pixels[key] for key in keys), None, decoded - start, time.perf_counter() - decoded)
+    different = dict(zip(keys, inputs, strict=True)).items()
+    pixels = {key: preprocess(image, vision) for key, vision in different}
+    cut: dict[tuple[int, object, object], Floats] = {}
+    if windows.places:
+        cut = {key: preprocess_windows(image, vision, windows.places) for key, vision in different}
+    return Loaded(
+        source,
+        tuple(pixels[key] for key in keys),
+        None,
+        decode_s,
+        time.perf_counter() - start,
+        full_size(image),
+        tuple(cut[key] for key in keys if key in cut),
+    )

@@ -19,17 +19,19 @@ from openblip.outcomes import ANSWER_OPTIONS, DEFAULT_OPTIONS, OfEachPicture
 from openblip.outcomes import Outcome as Outcome
 from openblip.parts import EngineName as EngineName
 from openblip.parts import LoadOptions, OneCheckpoint, Part, Parts, load_parts
-from openblip.pictures import Clock, as_list, raise_first_error
+from openblip.pictures import WHOLE, Clock, Windows, as_list, raise_first_error
 from openblip.tasks.analysis import Analyzer
 from openblip.tasks.answers import Answerer
 from openblip.tasks.captions import Captioner
 from openblip.tasks.encoded import Encoded
+from openblip.tasks.grounding import Grounder
 from openblip.tasks.matches import Matcher, text_vectors
 from openblip.tasks.stream import CaptionStream as CaptionStream
 from openblip.tasks.stream import Tokens
 from openblip.text import Conventions, Tokenizer
-from openblip.types import Analysis, Answer, Caption, GenerateOptions, Match, Timing
+from openblip.types import Analysis, Answer, Caption, GenerateOptions, Grounding, GroundOptions, Match, Timing
 
+_GROUND_OPTIONS = GroundOptions()
 _STREAM_OPTIONS = GenerateOptions(num_beams=1)
 
 
@@ -221,20 +223,25 @@ class Blip(OfEachPicture):
         answers: Sequence[str] | None = None,
         texts: str | Sequence[str] = (),
         embed: bool = False,
+        ground: bool = False,
+        phrases: str | Sequence[str] | None = None,
+        ground_options: GroundOptions | None = None,
     ) -> list[Analysis]:
         """Everything about each picture at once; it is encoded once by each checkpoint that is asked.
 
         caption: whether to caption it, after `prompt` and with `options`. questions: to be answered, all of them with
         `answer_options` and `answers` as in `answer`. texts: to be matched. embed: whether its vector is wanted.
+        ground: whether to say where `phrases` are, as in `ground`; without phrases, those of its first caption.
 
         Raises TextError on an empty question or text, InputError where nothing is asked, or something is given for a
         task that is not.
         """
         asked, descriptions, clock = _as_texts(questions), _as_texts(texts), Clock()
-        if not (caption or asked or descriptions or embed):
-            raise InputError("nothing to analyze: ask for caption=True, questions, texts or embed=True")
+        if not (caption or asked or descriptions or embed or ground):
+            raise InputError("nothing to analyze: ask for caption=True, questions, texts, embed=True or ground=True")
         _check_company(caption, prompt or options, "prompt and options are for captions: give caption=True too")
         _check_company(asked, answer_options or answers is not None, "answers and answer_options go with questions")
+        _check_company(ground, phrases or ground_options, "phrases and ground_options go with ground=True: give it too")
         options, analyzer = options or DEFAULT_OPTIONS, Analyzer(self.part("embed") if embed else None)
         if caption:
             analyzer.caption(Captioner(self.part("caption"), options), prompt)
@@ -243,11 +250,30 @@ class Blip(OfEachPicture):
         if descriptions:
             matcher = Matcher(self.part("match"), self.part("embed"), descriptions, clock)
             analyzer.match(matcher, len(descriptions))
-        results: list[Analysis] = []
-        for encoded in self._encoded(as_list(images), analyzer.parts, options.rows if caption else 1, clock):
+        if ground:
+            grounder = Grounder(self.part("match"), self.part("embed"), ground_options or _GROUND_OPTIONS)
+            named = _as_texts(phrases or ())
+            own = None if named or caption else Captioner(self.part("caption"), options)
+            analyzer.ground(grounder, named, own)
+        results, rows = list[Analysis](), options.rows if caption or ground else 1
+        for encoded in self._encoded(as_list(images), analyzer.parts, rows, clock, analyzer.windows):
             results += analyzer.analyses(encoded)
         self.timing = clock.timing()
         return results
+
+    def ground(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        phrases: str | Sequence[str] | None = None,
+        options: GroundOptions | None = None,
+    ) -> list[list[Grounding]]:
+        """Where in each picture each phrase is: its hottest point, boxes and a heatmap; without phrases, every noun
+        phrase of the picture's own caption. `openblip.regions` makes masks and overlays of them.
+
+        A phrase longer than the model's positions is cut; an empty one raises TextError.
+        """
+        found = self.analyze(images, ground=True, phrases=phrases, ground_options=options)
+        return [list(analysis.groundings) for analysis in found]
 
     def embed_images(self, images: ImageSource | Sequence[ImageSource]) -> Floats:
         """Unit vectors [pictures, projection]; their products with those of texts are the similarities of `match`."""
@@ -278,10 +304,15 @@ class Blip(OfEachPicture):
             done += len(encoded)
 
     def _encoded(
-        self, sources: Sequence[ImageSource], parts: Sequence[Part], rows: int, clock: Clock
+        self,
+        sources: Sequence[ImageSource],
+        parts: Sequence[Part],
+        rows: int,
+        clock: Clock,
+        windows: Windows = WHOLE,
     ) -> Iterator[Encoded]:
         """Pictures in their order, as many at a time as share an engine call. Raises the first picture's error."""
-        for batch in self._batches(sources, parts, rows, clock):
+        for batch in self._batches(sources, parts, rows, clock, windows=windows):
             raise_first_error(batch)
             yield Encoded(batch, parts, clock)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from openblip.errors import OptionError
 from openblip.markup import alternatives, line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +194,83 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class GroundOptions:
+    """How words are looked for in a picture.
+
+    windows: look at the quarters and ninths of the picture besides the whole of it, which shows smaller things and
+        takes fourteen times the image encoding; None leaves it to the model: yes where it sees a coarse grid.
+    threshold: how hot, from 0 to 1 where 1 is the hottest point, a region is.
+
+    Raises OptionError on a value outside its range.
+    """
+
+    windows: bool | None = None
+    threshold: float = 0.5
+
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = {"threshold": (0.01, 1.0)}
+
+    def __post_init__(self) -> None:
+        _in_range("threshold", self.threshold, *self.RANGES["threshold"])
+        if self.windows not in (None, True, False):
+            raise OptionError(f"windows={self.windows!r} is neither true nor false: give one of them, or nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the picture as it is shown, from its upper left corner. score: the highest heat in
+    it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """Where in a picture the words of a phrase are.
+
+    probability, similarity: of the phrase as a `Match` has them. The place is found whether or not the thing is there:
+        a low probability says that it may not be.
+    peak: the hottest point (x, y); boxes: around the hot regions, the hottest first; both in pixels of the picture as
+        it is shown, `size` wide and high.
+    heatmap: [rows, columns] in steps of 1/255 up to 1 at the hottest, over the whole picture; see `openblip.regions`.
+    """
+
+    phrase: str
+    probability: float
+    similarity: float
+    peak: tuple[float, float]
+    boxes: tuple[Box, ...]
+    size: tuple[int, int]
+    heatmap: NDArray[np.float32] = field(compare=False, repr=False)
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON, without the heatmap."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("boxes", "heatmap")}
+        return values | {"boxes": tuple(asdict(box) for box in self.boxes)}
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """All that was asked about one picture; what was not asked is empty.
 
-    captions: as many as options.num_return. answers, matches: one a question, or text, in their order.
+    captions: as many as options.num_return. answers, matches, groundings: one a question, text, or phrase, in their
+        order; without phrases, one a noun phrase of the first caption.
     """
 
     captions: tuple[Caption, ...] = ()
     answers: tuple[Answer, ...] = ()
     matches: tuple[Match, ...] = ()
     embedding: Embedding | None = None
+    groundings: tuple[Grounding, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
-        return asdict(self)
+        values = asdict(replace(self, groundings=()))
+        return values | {"groundings": tuple(grounding.to_dict() for grounding in self.groundings)}
 
 
 @dataclass(frozen=True, slots=True)

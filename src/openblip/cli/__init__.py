@@ -19,6 +19,7 @@ from openblip.cli.capfilt import capfilt
 from openblip.cli.captions import caption
 from openblip.cli.data import train
 from openblip.cli.evaluation import evaluation
+from openblip.cli.grounding import ground
 from openblip.cli.library import duplicates, index, search
 from openblip.cli.many import ask, embed, match
 from openblip.cli.mcp import mcp
@@ -92,8 +93,8 @@ def commands() -> None:
 
 
 EVERY = (
-    alt, analyze, answer, ask, capfilt, caption, convert, duplicates, embed, evaluation, index, key, match, mcp, models,
-    pull, search, serve, train, verify,
+    alt, analyze, answer, ask, capfilt, caption, convert, duplicates, embed, evaluation, ground, index, key, match, mcp,
+    models, pull, search, serve, train, verify,
 )  # fmt: skip
 for command in EVERY:
     commands.add_command(command)

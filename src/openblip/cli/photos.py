@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openblip.cli.grounding import ground_line
 from openblip.cli.options import DEFAULTS, answer_options, model_options, prompt_option, search_options
 from openblip.terminal import print_line
 from openblip.types import Analysis, Answer, GenerateOptions, Match
@@ -55,6 +56,8 @@ def answer(
 @answer_options
 @click.option("--text", "texts", multiple=True, help="Score how well this describes it; repeat it for each.")
 @click.option("--embed", is_flag=True, help="Give its embedding.")
+@click.option("--ground", is_flag=True, help="Say where the noun phrases of its caption are, or each --phrase.")
+@click.option("--phrase", "phrases", multiple=True, help="With --ground: look for this; repeat it for each.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
 @model_options
 def analyze(
@@ -66,6 +69,8 @@ def analyze(
     answers: list[str] | None,
     texts: tuple[str, ...],
     embed: bool,
+    ground: bool,
+    phrases: tuple[str, ...],
     as_json: bool,
     load: Callable[[], Blip],
 ) -> int:
@@ -74,8 +79,10 @@ def analyze(
     Prints a line for each result: what it is, its probability and the text, as `caption`, `answer` and `match` do. The
     numbers of an embedding are printed with --json alone. The options of the search are those of the caption.
     """
-    if not (caption or questions or texts or embed):
-        raise click.UsageError("nothing is asked: give --caption, --question, --text or --embed")
+    if not (caption or questions or texts or embed or ground):
+        raise click.UsageError("nothing is asked: give --caption, --question, --text, --embed or --ground")
+    if phrases and not ground:
+        raise click.UsageError("--phrase says what to look for: give --ground too")
     if not caption and (prompt or options != DEFAULTS):
         raise click.UsageError("--prompt and the options of the search are for captions: give --caption too")
     if answers is not None and not questions:
@@ -89,6 +96,8 @@ def analyze(
         answers=answers,
         texts=texts,
         embed=embed,
+        ground=ground,
+        phrases=phrases or None,
     )
     if as_json:
         print_line(json.dumps({"source": photo, **analysis.to_dict()}))
@@ -121,5 +130,7 @@ def analysis_lines(analysis: Analysis) -> Iterator[str]:
         yield f"answer {answer_line(answer)}"
     for match in best_first(analysis.matches):
         yield f"match {match_line(match)}"
+    for grounding in analysis.groundings:
+        yield f"ground {ground_line(grounding)}"
     if analysis.embedding is not None:
         yield f"embedding of {len(analysis.embedding.vector)} numbers (--json prints them)"

@@ -9,11 +9,13 @@ import numpy as np
 
 from openblip.engine import Ints
 from openblip.parts import Part
+from openblip.pictures import WHOLE, Windows
 from openblip.tasks.answers import Answerer
 from openblip.tasks.captions import Captioner
 from openblip.tasks.encoded import Encoded
+from openblip.tasks.grounding import Grounder, phrases_of
 from openblip.tasks.matches import Matcher
-from openblip.types import Analysis, Answer, Caption, Embedding, Match
+from openblip.types import Analysis, Answer, Caption, Embedding, Grounding, Match
 
 T = TypeVar("T")
 
@@ -26,6 +28,8 @@ class Analyzer:
         self._captioning: tuple[Captioner, list[int]] | None = None
         self._answering: tuple[Answerer, list[str]] | None = None
         self._matching: tuple[Matcher, int] | None = None
+        self._grounding: tuple[Grounder, list[str]] | None = None
+        self._naming: tuple[Captioner, list[int]] | None = None
         self.parts: list[Part] = [] if embedding is None else [embedding]
 
     def caption(self, captioner: Captioner, prompt: str) -> None:
@@ -44,17 +48,38 @@ class Analyzer:
         self._matching = matcher, texts
         self.parts += matcher.parts
 
+    def ground(self, grounder: Grounder, phrases: Sequence[str], naming: Captioner | None) -> None:
+        """Ask where phrases are; where there are none, the noun phrases of the captions, or of `naming`'s."""
+        self._grounding = grounder, list(phrases)
+        self.parts += grounder.parts
+        if naming is not None:
+            [prompt_ids] = naming.encode_prompts([""])
+            self._naming = naming, prompt_ids
+            self.parts += naming.parts
+
+    @property
+    def windows(self) -> Windows:
+        """That pictures must be read with."""
+        return WHOLE if self._grounding is None else self._grounding[0].windows
+
     def analyses(self, encoded: Encoded) -> list[Analysis]:
         """One a picture."""
         captions, answers, matches = self._captions(encoded), self._answers(encoded), self._matches(encoded)
-        embeddings = self._embeddings(encoded)
-        return [Analysis(*found) for found in zip(captions, answers, matches, embeddings, strict=True)]
+        embeddings, groundings = self._embeddings(encoded), self._groundings(encoded, captions)
+        found = zip(captions, answers, matches, embeddings, groundings, strict=True)
+        return [Analysis(*each) for each in found]
 
     def _captions(self, encoded: Encoded) -> list[tuple[Caption, ...]]:
-        if self._captioning is None:
+        return [()] * len(encoded) if self._captioning is None else _captioned(encoded, *self._captioning)
+
+    def _groundings(self, encoded: Encoded, captions: Sequence[tuple[Caption, ...]]) -> Sequence[tuple[Grounding, ...]]:
+        if self._grounding is None:
             return [()] * len(encoded)
-        captioner, prompt = self._captioning
-        return [tuple(row) for row in captioner.captions(encoded, [prompt] * len(encoded))]
+        grounder, phrases = self._grounding
+        if phrases:
+            return grounder.groundings(encoded, [phrases] * len(encoded))
+        named = captions if self._naming is None else _captioned(encoded, *self._naming)
+        return grounder.groundings(encoded, [phrases_of(each) for each in named])
 
     def _answers(self, encoded: Encoded) -> list[tuple[Answer, ...]]:
         if self._answering is None:
@@ -74,6 +99,10 @@ class Analyzer:
         if self._embedding is None:
             return [None] * len(encoded)
         return [Embedding(tuple(row.tolist()), self._embedding.name) for row in encoded.vectors(self._embedding)]
+
+
+def _captioned(encoded: Encoded, captioner: Captioner, prompt: list[int]) -> list[tuple[Caption, ...]]:
+    return [tuple(row) for row in captioner.captions(encoded, [prompt] * len(encoded))]
 
 
 def _rows(found: Sequence[T], width: int) -> list[tuple[T, ...]]:

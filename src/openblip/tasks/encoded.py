@@ -31,6 +31,7 @@ class Encoded:
         self._pixels: dict[Part, Floats] = {}
         self._states: dict[Part, ImageStates] = {}
         self._vectors: dict[Part, Floats] = {}
+        self._windows: dict[Part, ImageStates] = {}
 
     def __len__(self) -> int:
         return len(self._batch)
@@ -46,6 +47,11 @@ class Encoded:
         chosen._states = {part: states.take(rows) for part, states in self._states.items()}
         chosen._vectors = {part: vectors[rows] for part, vectors in self._vectors.items()}
         return chosen
+
+    @property
+    def full_sizes(self) -> list[tuple[int, int]]:
+        """Width and height of each picture as it is shown."""
+        return [loaded.full_size for loaded in self._batch]
 
     def pixels(self, part: Part) -> Floats:
         """[pictures, 3, size, size], normalised as the part wants them."""
@@ -73,6 +79,16 @@ class Encoded:
             states |= {place: new.take(np.array([row])) for row, place in enumerate(unknown)}
         first, *others = (states[place] for place in range(len(self)))
         return first.join(others) if others else first
+
+    def windows(self, part: Part) -> ImageStates:
+        """What the part's image encoder makes of the windows of all pictures: those of the first, then of the second,
+        and so on. The pictures must have been read with windows."""
+        if part not in self._windows:
+            own = self._places[part]
+            pixels = np.concatenate([loaded.windows[own] for loaded in self._batch])
+            with self.clock.measure("encode_s"):
+                self._windows[part] = part.engine.encode_images(pixels)
+        return self._windows[part]
 
     def _stacked(self, part: Part, places: Iterable[int]) -> Floats:
         own = self._places[part]
