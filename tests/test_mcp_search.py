@@ -33,7 +33,8 @@ def root(blip: Blip, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
         for number in range(EACH):
             (folder / name / f"{number:02d}.jpg").write_bytes(photo(100 * place + number))
-    shard = write_shard(folder / "open" / "web.tar", [(f"k{n}", photo(200 + n), {"captions": [f"dog {n}"]}) for n in range(4)])
+    rows = [(f"k{number}", photo(200 + number), {"captions": [f"dog {number}"]}) for number in range(4)]
+    shard = write_shard(folder / "open" / "web.tar", rows)
     (folder / "open" / "link.jpg").symlink_to(folder / "secret" / "00.jpg")
     sources = [str(folder / "secret"), str(folder / "open" / "*.jpg"), str(shard)]
     report = index_photos(sources, folder / "all.lance", lambda: blip)
