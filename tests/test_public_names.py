@@ -39,6 +39,8 @@ PUBLIC_NAMES = [
     "OptionError",
     "Outcome",
     "ServiceError",
+    "Tag",
+    "TagOptions",
     "TextError",
     "Timing",
     "TrainingError",

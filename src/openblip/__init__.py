@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         Grounding,
         GroundOptions,
         Match,
+        Tag,
+        TagOptions,
         Timing,
     )
 
@@ -68,6 +70,8 @@ _HOMES = {
         "GroundOptions",
         "Grounding",
         "Match",
+        "Tag",
+        "TagOptions",
         "Timing",
     ),
 }
@@ -99,6 +103,8 @@ __all__ = [
     "OptionError",
     "Outcome",
     "ServiceError",
+    "Tag",
+    "TagOptions",
     "TextError",
     "Timing",
     "TrainingError",

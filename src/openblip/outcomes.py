@@ -22,7 +22,8 @@ from openblip.tasks.answers import Answerer
 from openblip.tasks.captions import Captioner
 from openblip.tasks.encoded import Encoded
 from openblip.tasks.matches import Matcher
-from openblip.types import Answer, Caption, Embedding, GenerateOptions, Match, Timing
+from openblip.tasks.tags import tagger
+from openblip.types import Answer, Caption, Embedding, GenerateOptions, Match, Tag, TagOptions, Timing
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -37,8 +38,8 @@ Texts = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one of many pictures: what was asked for, its captions, its answers, its matches or its embedding,
-    or the error that kept it from having any.
+    """What became of one of many pictures: what was asked for, its captions, its answers, its matches, its tags or its
+    embedding, or the error that kept it from having any.
 
     source, prompt: as they were handed in. answers, matches: one a question, or text, of the picture, in their order.
     """
@@ -50,6 +51,7 @@ class Outcome:
     prompt: str = ""
     answers: tuple[Answer, ...] = ()
     matches: tuple[Match, ...] = ()
+    tags: tuple[Tag, ...] = ()
 
 
 class OfEachPicture:
@@ -157,6 +159,26 @@ class OfEachPicture:
             ]
 
         return self._each(sources, owns, "texts", parts, 1, work)
+
+    def tag_each(
+        self,
+        sources: Iterable[ImageSource],
+        labels: Sequence[str] | None = None,
+        options: TagOptions | None = None,
+    ) -> Iterator[Outcome]:
+        """Tags of any number of pictures, as `caption_each` gives captions. labels, options: as in `tag`."""
+        chooser = tagger(self.part("match"), self.part("embed"), labels, options, Clock())
+
+        def work(batch: list[Loaded], own: list[None], clock: Clock) -> list[Outcome]:
+            usable, errors = _usable(batch, [None] * len(batch))
+            encoded = Encoded([batch[place] for place in usable], chooser.parts, clock)
+            tags = dict(zip(usable, chooser.tags(encoded) if usable else (), strict=True))
+            return [
+                Outcome(loaded.source, error=error, tags=tags.get(place, ()))
+                for place, (loaded, error) in enumerate(zip(batch, errors, strict=True))
+            ]
+
+        return self._each(sources, repeat(None), "", chooser.parts, 1, work)
 
     def embed_each(self, sources: Iterable[ImageSource]) -> Iterator[Outcome]:
         """Embeddings of any number of pictures, as `caption_each` gives captions: in order, batch by batch, a picture

@@ -28,8 +28,20 @@ from openblip.tasks.grounding import Grounder
 from openblip.tasks.matches import Matcher, text_vectors
 from openblip.tasks.stream import CaptionStream as CaptionStream
 from openblip.tasks.stream import Tokens
+from openblip.tasks.tags import tagger
 from openblip.text import Conventions, Tokenizer
-from openblip.types import Analysis, Answer, Caption, GenerateOptions, Grounding, GroundOptions, Match, Timing
+from openblip.types import (
+    Analysis,
+    Answer,
+    Caption,
+    GenerateOptions,
+    Grounding,
+    GroundOptions,
+    Match,
+    Tag,
+    TagOptions,
+    Timing,
+)
 
 _GROUND_OPTIONS = GroundOptions()
 _STREAM_OPTIONS = GenerateOptions(num_beams=1)
@@ -274,6 +286,25 @@ class Blip(OfEachPicture):
         """
         found = self.analyze(images, ground=True, phrases=phrases, ground_options=options)
         return [list(analysis.groundings) for analysis in found]
+
+    def tag(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        labels: Sequence[str] | None = None,
+        options: TagOptions | None = None,
+    ) -> list[list[Tag]]:
+        """Which of the labels fit each picture, the best first: perhaps none, perhaps several.
+
+        labels: any words; without them the built-in ones, things of everyday scenes that `mini` knows. A picture is
+        encoded once, however many there are. Raises OptionError on an empty label, ImageError at the first picture
+        that cannot be used; `tag_each` goes on instead.
+        """
+        clock, found = Clock(), list[list[Tag]]()
+        chooser = tagger(self.part("match"), self.part("embed"), labels, options, clock)
+        for encoded in self._encoded(as_list(images), chooser.parts, 1, clock):
+            found += map(list, chooser.tags(encoded))
+        self.timing = clock.timing()
+        return found
 
     def embed_images(self, images: ImageSource | Sequence[ImageSource]) -> Floats:
         """Unit vectors [pictures, projection]; their products with those of texts are the similarities of `match`."""

@@ -182,6 +182,61 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class TagOptions:
+    """How pictures are tagged.
+
+    templates: texts that a label is put into, in the place of "{}"; with several, their mean counts.
+    screen: how many labels of a picture, the best by similarity (ITC), the matching head (ITM) reads; 0: none, and the
+        similarity alone decides.
+    threshold: a label is a tag from this probability on; not read where screen is 0.
+    top: at most so many tags a picture, the best.
+
+    Raises OptionError on a value outside its range.
+    """
+
+    templates: tuple[str, ...] = ("a {}",)
+    screen: int = 16
+    threshold: float = 0.5
+    top: int = 8
+
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
+        "screen": (0, 10_000),
+        "threshold": (0.0, 1.0),
+        "top": (1, 10_000),
+    }
+    """Lowest and highest value of each number."""
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.RANGES.items():
+            _in_range(name, getattr(self, name), low, high)
+        templates: Any = self.templates
+        if isinstance(templates, str) or not templates:
+            raise OptionError(f'templates={templates!r} is no list of texts: give ("a photo of {{}}",)')
+        for template in templates:
+            if not isinstance(template, str) or "{}" not in template:
+                raise OptionError(f'template {template!r} has no place for the label: write "a photo of {{}}"')
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label that fits a picture.
+
+    probability: that it fits, in [0, 1]: ITM's, which for the built-in labels is weighed with how common each is; None
+        where it was not asked.
+    similarity: cosine of the embeddings (ITC), in [-1, 1].
+    """
+
+    label: str
+    probability: float | None
+    similarity: float
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding:
     """A unit vector; its product with that of a text is the similarity of a `Match`."""
 

@@ -1,5 +1,5 @@
-"""What is asked of every picture of a run: captions, answers, matches, embeddings. A job turns items into records, and
-records into lines, rows of a table and texts for a caption file.
+"""What is asked of every picture of a run: captions, answers, matches, tags, embeddings. A job turns items into
+records, and records into lines, rows of a table and texts for a caption file.
 
 Knows `Blip` and what its results hold. Knows no files. A record is plain values, ready for JSON: {"source": ..., what
 was found} or {"source": ..., "error": why}. A further task is a class here, and a command.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from openblip.bulk.items import Item, Stored
 from openblip.config import Task
 from openblip.errors import OptionError, TextError
-from openblip.types import GenerateOptions
+from openblip.types import GenerateOptions, TagOptions
 
 if TYPE_CHECKING:
     from openblip.image import ImageSource
@@ -103,10 +103,10 @@ class CaptionJob(Job):
     def outcomes(self, blip: Blip, items: Iterable[Item]) -> Iterator[Outcome]:
         """By `Blip.caption_each`."""
         if not self.own_prompts:
-            return blip.caption_each(_pictures(items), self.prompt, self.options)
+            return blip.caption_each(pictures_of(items), self.prompt, self.options)
         first, second = tee(items)  # which keeps no more than what is read ahead
         own = (item.own[0] if item.own else self.prompt for item in second)
-        return blip.caption_each(_pictures(first), own, self.options)
+        return blip.caption_each(pictures_of(first), own, self.options)
 
     def found(self, outcome: Outcome) -> Record:
         """With the prompt, where pictures have their own."""
@@ -134,7 +134,7 @@ class AskJob(Job):
         """By `Blip.answer_each`."""
         first, second = tee(items)
         asked = ((*self.questions, *item.own) for item in second)
-        return blip.answer_each(_pictures(first), asked, self.options, self.answers)
+        return blip.answer_each(pictures_of(first), asked, self.options, self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,34 @@ class MatchJob(Job):
     def outcomes(self, blip: Blip, items: Iterable[Item]) -> Iterator[Outcome]:
         """By `Blip.match_each`."""
         first, second = tee(items)
-        return blip.match_each(_pictures(first), ((*self.given, *item.own) for item in second))
+        return blip.match_each(pictures_of(first), ((*self.given, *item.own) for item in second))
+
+
+@dataclass(frozen=True, slots=True)
+class TagJob(Job):
+    """Tags. labels: to choose from; None: the built-in ones."""
+
+    labels: tuple[str, ...] | None = None
+    options: TagOptions = field(default_factory=TagOptions)
+    name: ClassVar[str] = "tag"
+    tasks: ClassVar[tuple[Task, ...]] = ("match", "embed")
+    key: ClassVar[str] = "tags"
+    columns: ClassVar[dict[str, tuple[str, Kind]]] = {
+        "label": ("label", "text"), "probability": ("probability", "number"), "similarity": ("similarity", "number"),
+        "model": ("model", "text"),
+    }  # fmt: skip
+
+    def outcomes(self, blip: Blip, items: Iterable[Item]) -> Iterator[Outcome]:
+        """By `Blip.tag_each`."""
+        return blip.tag_each(pictures_of(items), self.labels, self.options)
+
+    def lines(self, record: Record) -> Iterator[str]:
+        """All in one."""
+        yield from self.texts(record)
+
+    def texts(self, record: Record) -> list[str]:
+        """All in one line, as image trainers read tags."""
+        return [", ".join(entry["label"] for entry in self.entries(record))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +198,7 @@ class EmbedJob(Job):
 
     def outcomes(self, blip: Blip, items: Iterable[Item]) -> Iterator[Outcome]:
         """By `Blip.embed_each`."""
-        return blip.embed_each(_pictures(items))
+        return blip.embed_each(pictures_of(items))
 
     def found(self, outcome: Outcome) -> Record:
         """The vector and the model."""
@@ -204,7 +231,8 @@ def pictures_a_call(job: Job, blip: Blip) -> int:
     return min(blip.part(task).pictures_a_call(job.rows_a_picture()) for task in job.tasks)
 
 
-def _pictures(items: Iterable[Item]) -> Iterator[ImageSource]:
+def pictures_of(items: Iterable[Item]) -> Iterator[ImageSource]:
+    """Of items that can be worked on and, where they lie in shards, were read."""
     for item in items:
         assert item.picture is not None
         assert not isinstance(item.picture, Stored), "read it first"

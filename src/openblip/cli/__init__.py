@@ -24,10 +24,12 @@ from openblip.cli.library import duplicates, index, search
 from openblip.cli.many import ask, embed, match
 from openblip.cli.mcp import mcp
 from openblip.cli.models import convert, models, pull, verify
+from openblip.cli.moderation import moderate
 from openblip.cli.options import FAILED, INTERRUPTED, WRONG_USAGE
 from openblip.cli.photos import analyze, answer
 from openblip.cli.serving import key, serve
 from openblip.cli.site import alt
+from openblip.cli.tags import tag
 from openblip.errors import OpenBlipError, OptionError
 from openblip.terminal import report
 
@@ -94,7 +96,7 @@ def commands() -> None:
 
 EVERY = (
     alt, analyze, answer, ask, capfilt, caption, convert, duplicates, embed, evaluation, ground, index, key, match, mcp,
-    models, pull, search, serve, train, verify,
+    models, moderate, pull, search, serve, tag, train, verify,
 )  # fmt: skip
 for command in EVERY:
     commands.add_command(command)

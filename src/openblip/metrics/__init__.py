@@ -19,6 +19,8 @@ from openblip.metrics.captions import bleu_scores as bleu_scores
 from openblip.metrics.captions import caption_scores as caption_scores
 from openblip.metrics.captions import caption_tokens as caption_tokens
 from openblip.metrics.captions import cider_by_image as cider_by_image
+from openblip.metrics.proportions import Proportion as Proportion
+from openblip.metrics.proportions import proportion as proportion
 from openblip.metrics.reference import ReferenceScores as ReferenceScores
 from openblip.metrics.reference import reference_scores as reference_scores
 from openblip.metrics.retrieval import RetrievalScores as RetrievalScores
