@@ -153,6 +153,15 @@ class EngineContract:
         elsewhere = engine.match(images, (picture + 1) % 4, tokens, lengths)
         assert np.abs(together - elsewhere).max() > 0.05
 
+    def test_relevance_belongs_to_what_match_says(self, engine: Engine, images: ImageStates) -> None:
+        picture = np.array([2, 0, 2])
+        texts = random_texts(engine.config, engine.config.text.enc_id, [4, 6, 3])
+        found = engine.relevance(images, picture, *texts, 0)
+        assert_allclose(found.logits, engine.match(images, picture, *texts), **CLOSE)
+        assert found.attention.shape == found.cam.shape == (3, 4, 6, engine.config.vision.tokens)
+        assert_allclose(found.attention[1].sum(axis=-1), 1.0, rtol=0.0, atol=1e-5)
+        assert found.cam.any(axis=(1, 2, 3)).all()
+
     def test_a_text_without_rows(self, engine: Engine, images: ImageStates) -> None:
         none = np.zeros(0, np.int64)
         assert engine.match(images, none, np.zeros((0, 4), np.int64), none).shape == (0, 2)
