@@ -1,7 +1,8 @@
 """When a library gets which index, and how it is asked: the numbers behind approximate search.
 
-Below ANN_ROWS every vector is compared, which is exact; from there on LanceDB's IVF index over product-quantised
-vectors names candidates, and their true cosines order them (`refine`). Knows tables of LanceDB, no library.
+Below ANN_ROWS every vector is compared, which is exact; from there on an inverted file of vectors at one bit a number
+(RaBitQ, LanceDB's IVF_RQ) names a thousand candidates, and their true cosines order them. Measured by
+`python -m benchmarks.search`; docs/lab-log.md says what the other indices did. Knows tables of LanceDB, no library.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from openblip.library.records import VECTOR
 
 ANN_ROWS = 50_000
 _STALE = 0.2  # share of rows that an index does not know yet, from which on it is built anew
-_SUBVECTOR = 8  # numbers of a vector that share a byte
-_PROBES, _REFINE = 20, 10
+_PROBES = 20  # of some 250 parts of a million vectors; five times as many find no more
+_CANDIDATES = 1000  # whose true cosines are computed; with 300 recall@10 among a million is 0.97
 
 
 def tuned(query: Any, limit: int) -> Any:
     """A query of the nearest that keeps recall@10 above 0.95 where there is an index; else it changes nothing."""
-    return query.nprobes(_PROBES).refine_factor(max(2, _REFINE * 10 // max(10, limit)))
+    return query.nprobes(_PROBES).refine_factor(max(2, _CANDIDATES // limit))
 
 
 def build_indices(table: Any) -> None:
@@ -35,11 +36,9 @@ def build_indices(table: Any) -> None:
 
 def build_vector_index(table: Any) -> None:
     """Over all vectors, in the place of one that is there."""
-    from lancedb.index import IvfPq
+    from lancedb.index import IvfRq
 
-    width = table.schema.field(VECTOR).type.list_size
-    parts = max(1, width // _SUBVECTOR)
-    table.create_index(VECTOR, config=IvfPq(distance_type="cosine", num_sub_vectors=parts), replace=True)
+    table.create_index(VECTOR, config=IvfRq(distance_type="cosine", max_iterations=10, sample_rate=64), replace=True)
 
 
 def has_text_index(table: Any) -> bool:
