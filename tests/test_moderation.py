@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openblip import Blip, ImageError, ModelError
+from openblip import Blip, GroundOptions, ImageError, ModelError
 from openblip.config import TASKS
 from openblip.moderation import LabelRule, Moderator, Policy, TextRule
 from tiny_blip import calls, counted_blip, picture
@@ -39,6 +39,25 @@ def test_findings_are_what_match_and_answer_say_from_one_encoding(blip: Blip) ->
     assert found.text_match is not None
     assert found.text_match.probability == pytest.approx(matches[TEXT].probability, abs=1e-5)
     assert found.text_match.matches == (matches[TEXT].probability >= 0.5)
+
+
+def test_regions_are_those_of_ground_for_what_is_not_allowed(blip: Blip) -> None:
+    before = calls(blip, "encode_images")
+    images = [picture(1), picture(2)]
+    found = [Moderator(blip, POLICY).decide(image) for image in images]
+    assert calls(blip, "encode_images") == before + 2
+    for image, decision in zip(images, found, strict=True):
+        dog, bus = decision.labels
+        [[grounding]] = blip.ground(image, dog.phrase, GroundOptions(windows=False))
+        assert [astuple(box) for box in dog.regions] == [
+            pytest.approx(astuple(box), abs=0.5) for box in grounding.boxes
+        ]
+        assert dog.regions
+        assert bus.regions == ()
+        assert f"({dog.phrase} at {dog.regions[0].left:.0f}," in dog.reason()
+    before = calls(blip, "relevance")
+    assert not Moderator(blip, replace(POLICY, regions=False)).decide(images[0]).labels[0].regions
+    assert calls(blip, "relevance") == before
 
 
 def test_questions_are_asked_about_what_is_not_allowed_alone(blip: Blip) -> None:

@@ -82,7 +82,7 @@ def test_the_strictest_wins() -> None:
     [
         ("", "the policy looks for nothing: give it a table [labels.NAME]"),
         ("[labels", "is no TOML"),
-        ("[label.a]\nphrases=['b']", "the policy has an unknown 'label': give labels, text, templates"),
+        ("[label.a]\nphrases=['b']", "the policy has an unknown 'label': give labels, text, templates, regions"),
         ("labels = 3", "labels=3 is no table: write [labels]"),
         ("labels.a = 3", "labels.a=3 is no table: write [labels.a]"),
         ("[labels.a]", "labels.a looks for nothing: give it phrases of pictures, words of texts"),
@@ -98,6 +98,7 @@ def test_the_strictest_wins() -> None:
         ("labels.a = {words = ['b'], on_words = 'ban'}", "labels.a.on_words='ban' is unknown: give one of allow,"),
         ("text = {match = 'high'}", "text.match='high' is not a number"),
         ("text = {match = 0.1, on_mismatch = 3}", "text.on_mismatch=3 is unknown"),
+        ("regions = 'yes'\nlabels.a.phrases = ['b']", "regions='yes' is neither true nor false"),
         ("text = {min = 0.1}", "text has an unknown 'min': give match, on_mismatch"),
         ("templates = ['a photo']\nlabels.a.phrases = ['b']", "templates: 'a photo' has no place for the phrase"),
         ("templates = []\nlabels.a.phrases = ['b']", "templates: '' has no place for the phrase"),

@@ -82,7 +82,12 @@ def test_from_judgements_to_decisions(judged: Path) -> None:
     assert person["probability"] >= person["block"] >= person["review"]
     assert person["answers"][0]["question"] == "who is in the picture?"
     assert person["answers"][0]["text"] == "man"
-    assert (cat["decision"], cat["answers"]) == ("allow", [])
+    width, height = Image.open(judged / "new" / "camera.jpg").size
+    assert person["regions"]
+    for box in person["regions"]:
+        assert 0 <= box["left"] < box["right"] <= width
+        assert 0 <= box["top"] < box["bottom"] <= height
+    assert (cat["decision"], cat["answers"], cat["regions"]) == ("allow", [], [])
     [words] = found["coffee"]["words"]
     assert (words["words"], words["found"], found["coffee"]["text"][words["start"]]) == (
         "call me",

@@ -19,12 +19,17 @@ from openblip.moderation.words import WordList
 from openblip.pictures import Clock, read_batches
 from openblip.tasks.answers import Answerer
 from openblip.tasks.encoded import Encoded
+from openblip.tasks.grounding import Grounder
 from openblip.tasks.matches import Matcher
 from openblip.tasks.zero_shot import ZeroShot
-from openblip.types import Answer, GenerateOptions
+from openblip.types import Answer, GenerateOptions, GroundOptions
 
 if TYPE_CHECKING:
     from openblip.pipeline import Blip
+
+
+_REGIONS = GroundOptions(windows=False)
+"""Of the picture as it is encoded anyway; windows of it would be read and encoded for pictures that are allowed too."""
 
 
 class Moderator:
@@ -51,6 +56,7 @@ class Moderator:
         if any(rule.questions for rule in policy.labels):
             parts.append(blip.part("answer"))
             self._answerer = Answerer(parts[-1], GenerateOptions.for_answers(), None)
+        self._grounder = Grounder(self._matching, self._embedding, _REGIONS) if policy.regions else None
         self._parts = tuple(dict.fromkeys(parts))
         self._words = [(rule, WordList(rule.words)) for rule in policy.labels if rule.words]
 
@@ -81,7 +87,7 @@ class Moderator:
 
     def _decisions(self, encoded: Encoded, texts: Sequence[str]) -> list[Decision]:
         """One a picture."""
-        labels = self._explained(encoded, self._label_findings(encoded))
+        labels = self._located(encoded, self._explained(encoded, self._label_findings(encoded)))
         matches = self._text_matches(encoded, texts)
         return [
             Decision.of(tuple(row), tuple(self._found_words(text)), match, self._matching.name)
@@ -138,6 +144,22 @@ class Moderator:
         return [
             [replace(finding, answers=tuple(answers.get((picture, place), ()))) for place, finding in enumerate(row)]
             for picture, row in enumerate(findings)
+        ]
+
+    def _located(self, encoded: Encoded, findings: list[list[LabelFinding]]) -> list[list[LabelFinding]]:
+        """With the regions behind the labels that do not allow the picture."""
+        phrases = [[each.phrase for each in row if each.decision != "allow"] for row in findings]
+        places = [place for place, row in enumerate(phrases) if row]
+        if self._grounder is None or not places:
+            return findings
+        found = self._grounder.groundings(encoded.take(places), [phrases[place] for place in places])
+        boxes = {(place, each.phrase): each.boxes for place, row in zip(places, found, strict=True) for each in row}
+        return [
+            [
+                finding if finding.decision == "allow" else replace(finding, regions=boxes[place, finding.phrase])
+                for finding in row
+            ]
+            for place, row in enumerate(findings)
         ]
 
     def _text_matches(self, encoded: Encoded, texts: Sequence[str]) -> list[TextMatch | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from openblip.moderation.policy import Verdict, strictest
 from openblip.outcomes import Outcome
-from openblip.types import Answer
+from openblip.types import Answer, Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class LabelFinding:
 
     phrase: the one that counts: of those read with the picture the likeliest, else the most similar. similarity: its
     cosine with the picture (ITC). probability: that it describes the picture (ITM); None where the screening held all
-    phrases back. screen, review, block: the thresholds of the policy. answers: to the questions of the policy, where
-    the picture is not allowed.
+    phrases back. screen, review, block: the thresholds of the policy. answers: to the questions of the policy; regions:
+    boxes around what spoke for the phrase, the clearest first; both only where the label does not allow the picture.
     """
 
     label: str
@@ -30,12 +30,16 @@ class LabelFinding:
     review: float | None
     block: float | None
     answers: tuple[Answer, ...] = ()
+    regions: tuple[Box, ...] = ()
 
     def reason(self) -> str:
         """In a line."""
         scores = f"{self.probability:.4f}" if self.probability is not None else "screened out"
         said = "".join(f", {answer.question} {answer.text} ({answer.probability:.2f})" for answer in self.answers)
-        return f"{self.label} {scores} ({self.phrase}){said}"
+        where = "".join(
+            f" at {box.left:.0f},{box.top:.0f}-{box.right:.0f},{box.bottom:.0f}" for box in self.regions[:1]
+        )
+        return f"{self.label} {scores} ({self.phrase}{where}){said}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ class TextRule:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Rules by label, in the order of the file. templates: texts that every phrase is put into, in the place of "{}".
+    regions: whether to say where in a picture that is not allowed the phrases that count are.
 
     Raises OptionError on a policy that looks for nothing, and on what does not go together.
     """
@@ -89,6 +90,7 @@ class Policy:
     labels: tuple[LabelRule, ...]
     text: TextRule = field(default_factory=TextRule)
     templates: tuple[str, ...] = ("{}",)
+    regions: bool = True
 
     def __post_init__(self) -> None:
         if not self.labels and self.text.match is None:
@@ -96,6 +98,8 @@ class Policy:
         names = [rule.name for rule in self.labels]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise OptionError(f"labels {', '.join(sorted(doubled))} are there twice: give each another name")
+        if self.regions not in (True, False):
+            raise OptionError(f"regions={self.regions!r} is neither true nor false: give one of them")
         _check_texts("templates", self.templates)
         for template in self.templates or ("",):
             if "{}" not in template:
@@ -144,11 +148,16 @@ def strictest(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _policy(values: Mapping[str, Any]) -> Policy:
-    _check_keys("the policy", values, ("labels", "text", "templates"))
+    _check_keys("the policy", values, ("labels", "text", "templates", "regions"))
     labels, text = _table("labels", values.get("labels", _NOTHING)), _table("text", values.get("text", _NOTHING))
     templates = _texts("templates", values.get("templates", ["{}"]))
     _check_keys("text", text, [each.name for each in fields(TextRule)])
-    return Policy(tuple(_label(name, table) for name, table in labels.items()), TextRule(**text), templates)
+    return Policy(
+        tuple(_label(name, table) for name, table in labels.items()),
+        TextRule(**text),
+        templates,
+        values.get("regions", True),
+    )
 
 
 def _label(name: str, values: Any) -> LabelRule:
