@@ -62,8 +62,8 @@ def main() -> int:
             calls = _calls(engine, checkpoint, rows, arguments.text, arguments.layer)
             match_ms, relevance_ms = _medians(calls, arguments.runs)
             found = calls.relevance()
-            error, correlation = _distance(found, exact.setdefault(rows, found))
-            print(f"| {precision} | {rows} | {match_ms:.1f} | {relevance_ms:.1f} | {error:.1%} | {correlation:.4f} |")
+            apart, correlation = _distance(found, exact.setdefault(rows, found))
+            print(f"| {precision} | {rows} | {match_ms:.1f} | {relevance_ms:.1f} | {apart:.1%} | {correlation:.4f} |")
     return 0
 
 

@@ -189,3 +189,20 @@ def test_the_prompt_and_the_search_reach_the_captions(
     )
     rows = json.loads((album / "a.json").read_text(encoding="utf-8"))["captions"]
     assert [row["caption"] for row in rows] == list(result.scores.captions)
+
+
+def test_grounding(openblip: Any, album: Path, blip: Blip) -> None:
+    objects = [{"category": "dog", "bbox": [0, 0, 60, 40]}, {"category": "cup", "bbox": [0, 0, 0, 0]}]
+    values = {"captions": ["two dogs"], "objects": objects, "original_size": [60, 40]}
+    rows = [(f"photo{index}", (album / f"photo{index}.jpg").read_bytes(), values) for index in range(3)]
+    write_shard(album / "boxes.tar", rows)
+    result = result_of(openblip("eval grounding --json boxes.tar --output all.json"))
+    assert (result["cases"], result["accuracy"], result["centre"]["first"]) == (6, 0.5, 0.5)
+    assert len(json.loads((album / "all.json").read_text())["pointed"]) == 6
+    seen = result_of(
+        openblip("eval grounding --json boxes.tar --seen-in boxes.tar --at-least 3 --limit 2 --no-windows")
+    )
+    assert (seen["cases"], seen["left_out"], seen["accuracy"], seen["windows"]) == (2, 2, 1.0, 0)
+    assert "| raw attention, one look |" in "\n".join(openblip("eval grounding boxes.tar")[1])
+    code, _, [error] = openblip("eval grounding boxes.tar --seen-in boxes.tar --at-least 4")
+    assert (code, "none of 6 cases" in error) == (1, True)

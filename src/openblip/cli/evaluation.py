@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from openblip.cli.grounding import windows_option
 from openblip.cli.options import (
     BEAM_SEARCH,
     answer_options,
@@ -20,7 +21,7 @@ from openblip.cli.options import (
 )
 from openblip.errors import DataError, OptionError
 from openblip.terminal import print_line, progress_bar
-from openblip.types import GenerateOptions
+from openblip.types import GenerateOptions, GroundOptions
 
 if TYPE_CHECKING:
     from openblip.bulk.shards import Sample
@@ -200,6 +201,51 @@ def eval_retrieval(
     return give_out(result, as_json, output, gallery, contents)
 
 
+@evaluation.command(name="grounding")
+@click.argument("shards", nargs=-1, required=True, metavar="SHARDS...")
+@click.option(
+    "--seen-in",
+    multiple=True,
+    help="Only categories that captions of this data name, such as what the model was trained on; repeatable.",
+)
+@click.option(
+    "--at-least", type=click.IntRange(min=1), default=1, show_default=True, help="With --seen-in: so many captions."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many pictures.")
+@windows_option
+@json_option
+@output_option
+@model_options
+def eval_grounding(
+    shards: tuple[str, ...],
+    seen_in: tuple[str, ...],
+    at_least: int,
+    limit: int | None,
+    windows: bool | None,
+    as_json: bool,
+    output: Path | None,
+    load: Callable[[], Blip],
+) -> int:
+    """Point at what is in pictures: the pointing game, beside the middle of the picture and raw attention.
+
+    SHARDS: WebDataset shards whose json has "objects", a list of {"category": ..., "bbox": [x, y, width, height]} in
+    pixels of "original_size". Each category of a picture is looked for by its name; a hit is a hottest point within a
+    box of it. Raw attention is where the same layer looked, in one look at the whole picture.
+    """
+    from itertools import islice
+
+    from openblip.evaluate.grounding import evaluate_grounding, named_in, read_boxed
+    from openblip.evaluate.samples import read_samples, shard_samples
+
+    pictures = list(islice(read_boxed(shard_samples(shards, captioned=False)), limit))
+    names = named_in(text for sample in read_samples(seen_in) for text in sample.captions) if seen_in else None
+    check_files(output)
+    blip = load()
+    with progress_bar() as progress:
+        result = evaluate_grounding(blip, pictures, names, at_least, GroundOptions(windows), progress)
+    return give_out(result, as_json, output)
+
+
 @evaluation.command(name="compare")
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
@@ -280,6 +326,7 @@ def give_out(
 ) -> int:
     """Print a table or JSON, then write the files that were asked for."""
     from openblip.evaluate.agreement import AgreementEvaluation
+    from openblip.evaluate.grounding import GroundingEvaluation
     from openblip.evaluate.tables import format_json, format_markdown
 
     print_line(format_json(result) if as_json else format_markdown(result))
@@ -288,7 +335,7 @@ def give_out(
             output.write_text(f"{format_json(result, by_image=True)}\n", encoding="utf-8")
         except OSError as error:
             raise OptionError(f"cannot write {output}: {error.strerror}: name another file") from error
-    if gallery is not None and not isinstance(result, AgreementEvaluation):
+    if gallery is not None and not isinstance(result, AgreementEvaluation | GroundingEvaluation):
         from openblip.evaluate.gallery import write_gallery
 
         write_gallery(gallery, result, images)

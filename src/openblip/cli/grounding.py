@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _DEFAULTS = GroundOptions()
 _PATH = click.Path(path_type=Path)
 
+windows_option = click.option(
+    "--windows/--no-windows",
+    default=None,
+    help="Look at windows of the photo too, which finds smaller things.  [default: where the model sees a coarse grid]",
+)
+
 
 @click.command()
 @click.argument("photo")
@@ -40,11 +46,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="How hot a region is, from 0 to 1 at the hottest point.",
 )
-@click.option(
-    "--windows/--no-windows",
-    default=None,
-    help="Look at windows of the photo too, which finds smaller things.  [default: where the model sees a coarse grid]",
-)
+@windows_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @model_options
 def ground(

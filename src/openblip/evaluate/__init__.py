@@ -14,6 +14,8 @@ from openblip.evaluate.captions import evaluate_captions as evaluate_captions
 from openblip.evaluate.compare import Comparison as Comparison
 from openblip.evaluate.compare import compare_runs as compare_runs
 from openblip.evaluate.gallery import write_gallery as write_gallery
+from openblip.evaluate.grounding import GroundingEvaluation as GroundingEvaluation
+from openblip.evaluate.grounding import evaluate_grounding as evaluate_grounding
 from openblip.evaluate.progress import Progress as Progress
 from openblip.evaluate.questions import Asked as Asked
 from openblip.evaluate.questions import Question as Question

@@ -8,10 +8,11 @@ from openblip.evaluate.agreement import AgreementEvaluation
 from openblip.evaluate.answers import AnswerEvaluation, KindScores
 from openblip.evaluate.captions import CaptionEvaluation
 from openblip.evaluate.compare import Comparison
+from openblip.evaluate.grounding import BASELINES, GroundingEvaluation
 from openblip.evaluate.retrieval import RetrievalEvaluation
 from openblip.metrics import Agreement, ReferenceScores, RetrievalScores
 
-Evaluation = CaptionEvaluation | RetrievalEvaluation | AnswerEvaluation | AgreementEvaluation
+Evaluation = CaptionEvaluation | RetrievalEvaluation | AnswerEvaluation | AgreementEvaluation | GroundingEvaluation
 
 
 def format_json(result: Evaluation | Comparison, by_image: bool = False) -> str:
@@ -31,6 +32,8 @@ def format_markdown(result: Evaluation | Comparison) -> str:
             lines = _answers(result)
         case AgreementEvaluation():
             lines = _agreement(result)
+        case GroundingEvaluation():
+            lines = _grounding(result)
         case Comparison():
             lines = _comparison(result)
     return "\n".join(lines)
@@ -107,6 +110,21 @@ def _agreement(result: AgreementEvaluation) -> list[str]:
 
 def _taus(name: str, agreement: Agreement) -> str:
     return f"{name} | {agreement.tau_b:.3f} | {agreement.tau_c:.3f}"
+
+
+def _grounding(result: GroundingEvaluation) -> list[str]:
+    whose = ""
+    if result.seen_in:
+        whose = f" ({result.left_out} left out: fewer than {result.seen_in} captions name the category)"
+    rows = [f"this model | {result.accuracy:.3f} | - | -"]
+    for name, title in zip(BASELINES, ("the middle of the picture", "raw attention, one look"), strict=True):
+        above = result.above(name)
+        rows.append(f"{title} | {above.first:.3f} | {above.difference:+.3f} | {above.low:+.3f} to {above.high:+.3f}")
+    return [
+        f"{result.model}: {len(result.cases)} cases in {result.images} images{whose}, {result.seconds:.0f} s",
+        "",
+        *_table("pointing by | hits | this model is ahead by | 95% interval", *rows),
+    ]
 
 
 def _comparison(result: Comparison) -> list[str]:
