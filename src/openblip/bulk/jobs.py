@@ -57,6 +57,10 @@ class Job:
         results: Sequence[Any] = getattr(outcome, self.key)
         return {self.key: [each.to_dict() for each in results]}
 
+    def closes(self) -> bool:
+        """Whether records follow those of the pictures."""
+        return False
+
     def closing(self, blip: Blip) -> Iterator[Record]:
         """Records that follow those of the pictures."""
         return iter(())
@@ -204,12 +208,15 @@ class EmbedJob(Job):
         """The vector and the model."""
         return {} if outcome.embedding is None else outcome.embedding.to_dict()
 
+    def closes(self) -> bool:
+        """Those of the texts follow."""
+        return bool(self.given)
+
     def closing(self, blip: Blip) -> Iterator[Record]:
         """Those of the texts."""
-        if self.given:
-            name = blip.part("embed").name
-            for text, vector in zip(self.given, blip.embed_texts(list(self.given)), strict=True):
-                yield {"text": text, "vector": vector.tolist(), "model": name}
+        name = blip.part("embed").name
+        for text, vector in zip(self.given, blip.embed_texts(list(self.given)), strict=True):
+            yield {"text": text, "vector": vector.tolist(), "model": name}
 
     def entries(self, record: Record) -> list[Record]:
         """The record itself is the one."""

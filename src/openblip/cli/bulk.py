@@ -13,12 +13,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from openblip.cli.options import FAILED, Command, Loader, with_all
+from openblip.cli.options import FAILED, Command, Loader, cores, with_all
 from openblip.terminal import print_line, progress_bar, report
 
 if TYPE_CHECKING:
     from openblip.bulk.items import Columns, Item
     from openblip.bulk.jobs import Job, Record
+    from openblip.bulk.run import Compute
     from openblip.bulk.sidecars import Beside, Existing
     from openblip.pipeline import Blip
 
@@ -35,19 +36,23 @@ OUTPUT = click.option(
 
 @dataclass(frozen=True, slots=True)
 class BulkOptions:
-    """How a run over many pictures is done. columns: of tables and shards; images: where paths in tables start."""
+    """How a run over many pictures is done. columns: of tables and shards; images: where paths in tables start. ray:
+    the address of a cluster; workers: how many it is to use at most; ordered: whether results keep the order."""
 
     output: Path | None
     restart: bool
     columns: Columns
     images: Path | None
+    ray: str | None
+    workers: int
+    ordered: bool
 
     def items(self, arguments: Sequence[str]) -> Iterable[Item]:
         """All that the arguments name: as a list, whose length is known, where that takes no reading."""
         from openblip.bulk.items import SHARD_SUFFIXES, TABLE_SUFFIXES, check_columns, find_items
 
         check_columns(self.columns, arguments)
-        items = find_items(arguments, sys.stdin, self.columns, root=self.images)
+        items = find_items(arguments, sys.stdin, self.columns, root=self.images, light=self.ray is not None)
         read = (*SHARD_SUFFIXES, *TABLE_SUFFIXES)
         return items if any(name == "-" or name.lower().endswith(read) for name in arguments) else list(items)
 
@@ -65,13 +70,24 @@ def bulk_options(own: str = "", about: str = "") -> Callable[[Command], Command]
             image_column: str,
             key_column: str,
             images: Path | None,
+            ray: str | None,
+            workers: int | None,
+            unordered: bool,
             own_column: str = "",
             **options: Any,
         ) -> Any:
             from openblip.bulk.items import Columns
 
+            if ray is None and (workers is not None or unordered):
+                raise click.UsageError(
+                    "--workers and --unordered go with --ray: on one machine they would gain nothing"
+                )
             columns = Columns(image_column, own_column, f"--{own}-column", key_column)
-            return command(*arguments, bulk=BulkOptions(output, restart, columns, images), **options)
+            return command(
+                *arguments,
+                bulk=BulkOptions(output, restart, columns, images, ray, workers or cores(), not unordered),
+                **options,
+            )
 
         own_option = click.option(f"--{own}-column", "own_column", default="", help=f"Of tables and shards: {about}")
         return with_all(
@@ -87,6 +103,15 @@ def bulk_options(own: str = "", about: str = "") -> Callable[[Command], Command]
             click.option(
                 "--images", type=click.Path(path_type=Path), help="Where paths in tables start.  [default: the table]"
             ),
+            click.option(
+                "--ray", metavar="ADDRESS", help="Run on this Ray cluster; local starts one (needs the extra `bulk`)."
+            ),
+            click.option(
+                "--workers",
+                type=click.IntRange(min=1),
+                help="With --ray: at most so many workers, of one CPU each.  [default: one a core of this machine]",
+            ),
+            click.option("--unordered", is_flag=True, help="With --ray: results as they come, in any order."),
         )(with_bulk)  # type: ignore[return-value]
 
     return decorate
@@ -142,24 +167,24 @@ def run_bulk(
 ) -> int:
     """Do it, and return the exit code."""
     from openblip.bulk.formats import check_format, printed
-    from openblip.bulk.jobs import pictures_a_call
-    from openblip.bulk.run import BulkRun, Told, compute_here
+    from openblip.bulk.run import BulkRun, Told
 
     output, stream = (bulk.output, None) if _is_file(bulk.output) else (None, bulk.output)
     if output is not None:
         check_format(output, job)
-    blip = load(lanes=_LANES)
+    at_work = _on_ray(job, bulk, load, output) if bulk.ray is not None else _here(job, load)
     total = len(items) if isinstance(items, list) else 0
     run = BulkRun(
         items,
         job,
-        compute_here(job, blip),
-        pictures_a_call(job, blip),
+        at_work.compute,
+        at_work.chunk,
         output,
-        {"model": model_settings(job, blip, load)},
+        {"checkpoints": at_work.checkpoints, "engine": load.engine, "precision": load.precision},
         as_json,
         beside,
-        restart=bulk.restart,
+        bulk.ordered,
+        bulk.restart,
     )
     with ExitStack() as files:
         to: IO[str] | None = None
@@ -173,16 +198,39 @@ def run_bulk(
                     print_line(line, to)
 
         told = Told(found, report, lambda done: progress("pictures", done, total))
-        counts = run.run(told, lambda: job.closing(blip))
+        counts = run.run(told, lambda: job.closing(at_work.blip()) if job.closes() else iter(()))
     if output is not None or beside:
         click.echo(f"openblip: {counts.summary()}", err=True)
     return FAILED if counts.failed else 0
 
 
-def model_settings(job: Job, blip: Blip, load: Loader) -> dict[str, Any]:
-    """What tells the model of a run from another."""
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """Who computes: how, in chunks of how many pictures, with which checkpoints; and a model of this process."""
+
+    compute: Compute
+    chunk: int
+    checkpoints: dict[str, list[str]]
+    blip: Callable[[], Blip]
+
+
+def _here(job: Job, load: Loader) -> AtWork:
+    from openblip.bulk.jobs import pictures_a_call
+    from openblip.bulk.run import compute_here
+
+    blip = load(lanes=_LANES)
     checkpoints = {str(task): [blip.part(task).name, blip.part(task).revision] for task in job.tasks}
-    return {"checkpoints": checkpoints, "engine": load.engine, "precision": load.precision}
+    return AtWork(compute_here(job, blip), pictures_a_call(job, blip), checkpoints, lambda: blip)
+
+
+def _on_ray(job: Job, bulk: BulkOptions, load: Loader, output: Path | None) -> AtWork:
+    from openblip.bulk.on_ray import CHUNK, Model, checkpoints, compute_on_ray
+
+    assert bulk.ray is not None
+    model = Model(load.model, load.engine, load.precision)
+    in_order = bulk.ordered and output is None  # an output is put in order when it is written
+    compute = compute_on_ray(job, model, bulk.ray, bulk.workers, ordered=in_order)
+    return AtWork(compute, CHUNK, checkpoints(load.model, job), load)
 
 
 def _is_file(output: Path | None) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from openblip.cli.options import DEFAULTS, FAILED, engine_options
+from openblip.cli.options import DEFAULTS, FAILED, cores, engine_options
 from openblip.terminal import progress_bar
 
 NONE = "none"
@@ -92,7 +91,7 @@ def capfilt(
         out=out,
         scoring=scoring,
         decision=Decision(itm, itc, keep_fraction, by),
-        workers=_cores() if workers is None else workers,
+        workers=cores() if workers is None else workers,
         ray=ray,
         shown_pairs=pairs,
         redecide=redecide,
@@ -118,8 +117,3 @@ def _models(captioner: str | None, filter_: str | None) -> tuple[str | None, str
 
 def _say(line: str) -> None:
     click.echo(f"openblip: {line}", err=True)
-
-
-def _cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -188,6 +188,11 @@ def _read_answers(file: IO[bytes]) -> list[str]:
     return answers
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def with_all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """All these options, in this order."""
 
