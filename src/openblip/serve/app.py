@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.responses import Response as HTTPResponse
 
 from openblip.errors import OpenBlipError
@@ -27,6 +27,7 @@ from openblip.serve.metrics import MEDIA_TYPE
 from openblip.serve.observe import Observed
 from openblip.serve.openai.routes import REQUESTS as OPENAI_REQUESTS
 from openblip.serve.openai.routes import add_openai
+from openblip.serve.page import BUILT, add_page
 from openblip.serve.problems import ProblemError
 from openblip.serve.schemas import (
     AnalyzeRequest,
@@ -119,6 +120,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observed, metrics=service.metrics)
     add_openai(app, service)
+    add_page(app, BUILT if settings.page else None)
     return app
 
 
@@ -227,10 +229,6 @@ def _add_operation(app: FastAPI, service: Service) -> None:
 
 
 def _add_docs(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")  # relative: nothing of what the client says the host is
-
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         page = get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)

@@ -91,6 +91,7 @@ class ServeSettings(BaseSettings):
     trusted_proxies: str = Field(
         "127.0.0.1", description="Whose X-Forwarded-For is believed, commas between; * for all."
     )
+    page: bool = Field(True, description="The page for people at the root; without it the root leads to /docs.")
     fetch_urls: bool = Field(False, description="Fetch pictures by https address, from public hosts alone.")
 
     cache_url: str = Field(

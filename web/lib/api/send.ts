@@ -1,0 +1,80 @@
+/**
+ * One request to the service, with how much of it is sent and what has come back so far.
+ *
+ * XMLHttpRequest, since fetch does not tell the progress of an upload. A few at a time: a browser opens six connections
+ * to a host, and the page's other questions shall not wait behind a folder of pictures.
+ */
+
+import { errorOf, ServiceError } from "@/lib/api/errors";
+import { readKey } from "@/lib/api/key";
+import type { Path } from "@/lib/api/schemas";
+
+const AT_ONCE = 3;
+const TIMEOUT_MS = 120_000;
+
+export type Told = {
+  onTurn?: () => void;
+  onSent?: (share: number) => void;
+  onText?: (soFar: string) => void;
+  signal?: AbortSignal;
+};
+
+/** The answer's text. Raises ServiceError, and an AbortError where the signal says so. */
+export async function send(path: Path, form: FormData | null, told: Told = {}): Promise<string> {
+  await turn(told.signal);
+  try {
+    told.onTurn?.();
+    return await exchange(path, form, told);
+  } finally {
+    running -= 1;
+    waiting.shift()?.();
+  }
+}
+
+let running = 0;
+const waiting: (() => void)[] = [];
+
+function turn(signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const start = () => {
+      signal?.removeEventListener("abort", giveUp);
+      running += 1;
+      resolve();
+    };
+    const giveUp = () => {
+      const place = waiting.indexOf(start);
+      if (place >= 0) waiting.splice(place, 1);
+      reject(aborted());
+    };
+    if (signal?.aborted) return reject(aborted());
+    if (running < AT_ONCE) return start();
+    waiting.push(start);
+    signal?.addEventListener("abort", giveUp);
+  });
+}
+
+function exchange(path: Path, form: FormData | null, told: Told): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(form ? "POST" : "GET", path);
+    request.timeout = TIMEOUT_MS;
+    const key = readKey();
+    if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
+    request.upload.onprogress = (event) => event.lengthComputable && told.onSent?.(event.loaded / event.total);
+    const good = () => request.status >= 200 && request.status < 300;
+    let begun = false; // Chromium sets the status back to 0 when a connection breaks
+    request.onreadystatechange = () => (begun ||= request.status > 0);
+    request.onprogress = () => good() && told.onText?.(request.responseText);
+    request.onload = () => {
+      if (good()) resolve(request.responseText);
+      else reject(errorOf(request.status, request.responseText, request.getResponseHeader("retry-after")));
+    };
+    request.onerror = () => reject(new ServiceError(begun ? "broken" : "unreachable"));
+    request.ontimeout = () => reject(new ServiceError("broken"));
+    request.onabort = () => reject(aborted());
+    told.signal?.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+const aborted = () => new DOMException("given up", "AbortError");
