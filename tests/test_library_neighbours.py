@@ -74,6 +74,14 @@ def test_what_comes_after_the_index_is_found_too(table: PhotoTable) -> None:
     assert table.nearest(row, 1)[0].record.place.path != f"/{COUNT}.jpg"
 
 
+def test_rows_that_moved_meanwhile_are_looked_up(table: PhotoTable) -> None:
+    """As a search sees it that runs while another process compacts."""
+    near = table.nearest(vectors(1, seed=6)[0], 3)
+    ids = [each.record.id for each in near]
+    assert [record.id for record in table._taken(ids, [0, 1, 2])] == ids
+    assert table._taken([], []) == []
+
+
 def test_a_filter_holds_with_the_index(table: PhotoTable) -> None:
     [query] = vectors(1, seed=4)
     found = table.nearest(query, 10, "path IN ('/7.jpg', '/8.jpg', '/9.jpg')")

@@ -162,9 +162,23 @@ class PhotoTable:
         with naming_errors(self.database, "searched"):
             query = self._photos.search(vector, vector_column_name=VECTOR).distance_type("cosine").limit(limit)
             query = query.bypass_vector_index() if exact else tuned(query, limit)
-            rows = (query.where(where, prefilter=True) if where else query).to_arrow().to_pylist()
-        records = [Record.from_row(row) for row in rows]
+            query = query.where(where, prefilter=True) if where else query
+            found = query.select(["id", "_distance"]).with_row_id(True).to_arrow()
+            records = self._taken(found["id"].to_pylist(), found["_rowid"].to_pylist())
         return [Near(record, float(record.vector @ vector)) for record in records]
+
+    def _taken(self, ids: list[str], rows: list[int]) -> list[Record]:
+        """The records of these ids, in this order. Taking rows by number is quicker than having the search read all
+        columns, and what is the same in all is not read; what another process moved meanwhile is looked up by id."""
+        if not rows:
+            return []
+        same = {"model": self.model.name, "revision": self.model.revision}
+        columns = [name for name in self._schema.names if name not in same]
+        taken = self._photos.take_row_ids(rows).select(columns).to_arrow().to_pylist()
+        found = {row["id"]: Record.from_row({**row, **same}) for row in taken}
+        if not found.keys() >= set(ids):
+            found |= self.records([each for each in ids if each not in found])
+        return [found[each] for each in ids if each in found]
 
     def saying(self, words: str, limit: int, where: str | None = None) -> list[Near]:
         """The records whose captions have words in common with these (BM25), the best first."""
