@@ -15,9 +15,10 @@ from PIL import Image
 from openblip import Blip
 from openblip.errors import DataError, InputError, MissingExtra, OptionError
 from openblip.metrics import proportion
-from openblip.moderation import LabelRule, Moderator, Policy, Targets, calibrate, read_labelled
+from openblip.moderation import LabelRule, Moderator, Policy, Targets, calibrate, calibrate_text, read_labelled
 from openblip.moderation.calibrate import calibrated, complete_threshold, precise_threshold, with_thresholds
 from openblip.moderation.policy import parse_policy
+from openblip.moderation.toml import edited
 from tiny_blip import picture, tiny_blip
 
 CASES = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=40).filter(
@@ -221,3 +222,30 @@ def test_a_folder_that_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "horse").mkdir()
     with pytest.raises(DataError, match=r"sub-folder .*horse says 'horse'"):
         read_labelled(tmp_path, ["dog"])
+
+
+# Texts
+
+
+def test_the_threshold_of_texts_lets_own_ones_pass_and_tells_strange_ones(blip: Blip) -> None:
+    """Each picture's own text is the likeliest of eight for it, so that a random model does tell."""
+    words = [f"a {colour} {what}" for colour in ("red", "blue") for what in ("dog", "cat", "bus", "tree")]
+    images: list[Any] = [picture(seed) for seed in range(24)]
+    own = [max(blip.match(image, words), key=lambda match: match.probability).text for image in images]
+    texts = [f"{text} {'the ' * (place % 5)}" for place, text in enumerate(own)]
+    pairs = list(zip(images, texts, strict=True))
+    found = calibrate_text(blip, pairs, 0.75)
+    scores = [blip.match(image, text)[0].probability for image, text in pairs]
+    assert sum(score >= found.match for score in scores) == 18
+    assert (found.passed.count, found.caught.count) == (24, 24)
+    assert 0 < found.passed.value <= 1
+    with pytest.raises(DataError, match="3 pictures with texts are too few: give at least 10"):
+        calibrate_text(blip, pairs[:3])
+    with pytest.raises(OptionError, match="passing=0 is out of range"):
+        calibrate_text(blip, pairs, 0)
+
+
+def test_a_table_that_is_not_there_is_made() -> None:
+    text = edited(TOML, {("text",): {"match": 0.25}})
+    assert text.startswith(TOML)
+    assert parse_policy(text).text.match == 0.25

@@ -162,6 +162,21 @@ def test_a_folder_that_nobody_judged(openblip: Any, album: Path) -> None:
     assert openblip("moderate calibrate . --policy p.toml --block-precision 2")[0] == 2
 
 
+def test_the_threshold_of_texts(openblip: Any, album: Path) -> None:
+    words = "red blue green white black brown yellow small large young".split()
+    for number, word in enumerate(words):
+        photo = album / f"photo{number}.jpg"
+        if number >= 6:
+            shutil.copy(album / f"photo{number - 6}.jpg", photo)
+        photo.with_suffix(".txt").write_text(f"a {word} dog")
+    (album / "p.toml").write_text("[text]\nmatch = 0.5  # by hand\n")
+    code, lines, errors = openblip("moderate calibrate-text . --policy p.toml --pass 0.8 --write")
+    assert (code, errors) == (0, ["openblip: threshold written to p.toml"])
+    assert (album / "p.toml").read_text() == f"[text]\n{lines[0].partition(' (')[0]}  # by hand\n"
+    decided = openblip("moderate . --sidecars --policy p.toml")[1]
+    assert sum(" allow" in line for line in decided) == 8
+
+
 def test_the_group_tells_its_commands(openblip: Any) -> None:
     from click.testing import CliRunner
 

@@ -136,6 +136,42 @@ def calibrate(
     return FAILED if found.unreadable else 0
 
 
+@moderate.command("calibrate-text")
+@click.argument("folder", type=click.Path(path_type=Path))
+@policy_option
+@click.option("--pass", "passing", default=0.95, show_default=True, help="Of photos with their texts, those to pass.")
+@click.option("--write", is_flag=True, help="Put the threshold into the policy; its comments stay.")
+@model_options
+def calibrate_text(folder: Path, policy: Path, passing: float, write: bool, load: Loader) -> int:
+    """Choose from which score on a photo matches its text, by photos with texts that do.
+
+    FOLDER holds dog.txt beside dog.jpg. Each photo is held against its own text and against that of another. Prints
+    the threshold and what it is worth on photos that did not choose it, with 95% intervals: the share of the photos
+    that pass with their own text, and the share that is caught with another's.
+    """
+    from openblip.bulk.items import Columns, find_items
+    from openblip.moderation import calibrate_text as calibrated
+    from openblip.moderation import read_policy
+    from openblip.moderation.policy import read_text
+    from openblip.moderation.toml import check_installed, edited
+
+    if write:
+        check_installed()
+    read_policy(policy)
+    items = [with_sidecar(item) for item in find_items([str(folder)], (), Columns())]
+    for item in items:
+        if item.error is not None:
+            raise item.error
+    pairs = [(item.picture, item.own[0]) for item in items if isinstance(item.picture, Path) and item.own]
+    found = calibrated(load(), pairs, passing)
+    passed, caught = shown(found.passed), shown(found.caught)
+    print_line(f"match = {found.match} (held out: own texts pass {passed}, others' are caught {caught})")
+    if write:
+        replace_text(policy, edited(read_text(policy), {("text",): {"match": found.match}}))
+        click.echo(f"openblip: threshold written to {policy}", err=True)
+    return 0
+
+
 def with_sidecar(item: Item) -> Item:
     """With the text of dog.txt beside dog.jpg as its own, where there is one; with an error where it is no text."""
     from openblip.bulk.sidecars import sidecar_path

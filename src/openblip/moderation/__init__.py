@@ -6,6 +6,8 @@ from openblip.moderation.calibrate import LabelCalibration as LabelCalibration
 from openblip.moderation.calibrate import Targets as Targets
 from openblip.moderation.calibrate import Threshold as Threshold
 from openblip.moderation.calibrate import calibrate as calibrate
+from openblip.moderation.calibrate_text import TextCalibration as TextCalibration
+from openblip.moderation.calibrate_text import calibrate_text as calibrate_text
 from openblip.moderation.decide import Moderator as Moderator
 from openblip.moderation.decisions import Decision as Decision
 from openblip.moderation.decisions import LabelFinding as LabelFinding

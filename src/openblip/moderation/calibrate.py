@@ -182,7 +182,7 @@ def _between(low: float, high: float) -> float:
 def _held_out(scores: Scores, truth: Bools, choose: Chooser) -> Threshold:
     """The threshold of all, measured by those of the folds."""
     taken = np.zeros(len(scores), bool)
-    for held in _folds(truth):
+    for held in folds(truth):
         value = choose(scores[~held], truth[~held])
         if value is not None:
             taken[held] = scores[held] >= value
@@ -190,7 +190,7 @@ def _held_out(scores: Scores, truth: Bools, choose: Chooser) -> Threshold:
     return Threshold(choose(scores, truth), proportion(right, int(taken.sum())), proportion(right, int(truth.sum())))
 
 
-def _folds(truth: Bools) -> Iterator[Bools]:
+def folds(truth: Bools) -> Iterator[Bools]:
     """Each picture in one of them; each holds its share of those that are true."""
     generator, fold = np.random.default_rng(0), np.zeros(len(truth), np.int64)
     for kind in (True, False):
@@ -204,4 +204,4 @@ def with_thresholds(text: str, found: Iterable[LabelCalibration]) -> str:
     not reached takes its threshold out. Raises MissingExtra without tomlkit."""
     from openblip.moderation.toml import edited
 
-    return edited(text, {each.label: each.values() for each in found if not each.too_few})
+    return edited(text, {("labels", each.label): each.values() for each in found if not each.too_few})

@@ -16,15 +16,19 @@ def check_installed() -> None:
         raise MissingExtra("tomlkit", "moderation") from error
 
 
-def edited(text: str, values: Mapping[str, Mapping[str, float | None]]) -> str:
-    """The text with these values in the tables [labels.NAME], by name and key; None takes a key out. Comments, order
+def edited(text: str, values: Mapping[tuple[str, ...], Mapping[str, float | None]]) -> str:
+    """The text with these values, by the names that lead to a table and by key; None takes a key out. Comments, order
     and everything else stay. Raises MissingExtra without tomlkit."""
     check_installed()
     import tomlkit
 
     document: Any = tomlkit.parse(text)
-    for name, changes in values.items():
-        table = document["labels"][name]
+    for names, changes in values.items():
+        table = document
+        for name in names:
+            if name not in table:
+                table[name] = tomlkit.table()
+            table = table[name]
         for key, value in changes.items():
             if value is not None:
                 table[key] = value
