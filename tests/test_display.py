@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -15,14 +16,21 @@ from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
-from openblip import Analysis, Answer, Caption, ImageError, InputError, Match, Outcome
+from openblip import Analysis, Answer, Box, Caption, Grounding, ImageError, InputError, Match, Outcome
 from openblip.display import gallery, show
+from openblip.library import Hit
+from openblip.library.records import Facts, ModelStamp, Record
+from openblip.library.scan import place_of
+from openblip.regions import overlay
 from photos import photo, saved
 from tiny_blip import tiny_blip
 
 CAPTION = Caption("a dog <b>runs</b>", -2.0, 0.5, ("a",), (0.5,), "tiny")
 ANSWER = Answer("is it a dog & a cat?", "yes", -0.1, 0.905, (("no", 0.05), ('"maybe"', 0.001)), "tiny")
 MATCH = Match("a 'dog'", 0.998, -0.25, "tiny")
+HEAT = np.zeros((2, 3), np.float32)
+HEAT[0, 2] = 1
+GROUNDING = Grounding("the <dog>", 0.3, 0.1, (75.0, 10.0), (Box(60, 0, 90, 20, 1.0),), (90, 40), HEAT, "tiny")
 
 
 class Page(HTMLParser):
@@ -71,6 +79,7 @@ def page(shown: Any) -> Page:
         (CAPTION, ["a dog <b>runs</b>", "50%"], "0.5000"),
         (ANSWER, ["is it a dog & a cat? yes", "90%", 'or no 5%, "maybe" 0.10%'], "0.9050"),
         (MATCH, ["a 'dog'", "99.80%", "cosine -0.25"], "0.9980"),
+        (GROUNDING, ["the <dog>", "30%", "at 75, 10; boxes: 1"], "0.3000"),
     ],
 )
 def test_a_result_shows_itself(result: Any, texts: list[str], value: str) -> None:
@@ -96,6 +105,32 @@ def test_a_picture_with_its_results() -> None:
     [image] = [attributes for tag, attributes in found.elements if tag == "img"]
     assert image["alt"] == "0.5000 a dog <b>runs</b>"
     assert "http" not in shown.html.replace(str(image["src"]), "")
+
+
+def test_a_place_is_drawn_into_a_picture_of_its_own() -> None:
+    shown = show(photo(900, 400), CAPTION, GROUNDING, GROUNDING, side=90)
+    plain, first, second = page(shown).pictures()
+    assert plain.size == first.size == second.size == (90, 40)
+    wanted = overlay(photo(900, 400).resize((90, 40)), GROUNDING)
+    assert np.abs(np.asarray(first, int) - np.asarray(wanted, int)).mean() < 12
+    assert np.abs(np.asarray(plain, int) - np.asarray(wanted, int)).mean() > 24
+    assert repr(shown).splitlines()[1:] == ["0.3000 75,10 the <dog>"] * 2
+    assert len(page(show(photo(), [GROUNDING])).pictures()) == 1
+    analysis = Analysis(captions=(CAPTION,), groundings=(GROUNDING,))
+    assert len(page(gallery([photo(), photo()], [analysis, CAPTION])).pictures()) == 3
+
+
+def test_hits_of_a_search_show_their_photos(tmp_path: Path) -> None:
+    files = [tmp_path / "one.jpg", tmp_path / "gone.jpg"]
+    for file in files:
+        file.write_bytes(saved(photo(), "JPEG"))
+    model, vector = ModelStamp("tiny", "", 2), np.zeros(2, np.float32)
+    records = [Record(place_of(file), Facts("", 40, 30), "a <dog>\nit runs", model, vector) for file in files]
+    files[1].unlink()
+    shown = gallery([Hit(record, 0.5, 0.25, 0.75) for record in records])
+    assert repr(shown).splitlines()[:3] == ["+0.2500 one.jpg", "a <dog>", "it runs"]
+    assert "error: " in repr(shown).splitlines()[3]
+    assert len(page(shown).pictures()) == 1
 
 
 def test_a_picture_that_cannot_be_used_is_an_error_alone_and_a_card_among_others(tmp_path: Path) -> None:
@@ -135,7 +170,8 @@ def test_no_text_leaves_its_place(text: str) -> None:
     results = [
         text, Caption(text, 0.0, 0.5, (), (), text), Answer(text, text, 0.0, 0.5, ((text, 0.1),), text),
         Match(text, 0.5, 0.0, text), ImageError(text),
-        Outcome(text, captions=(Caption(text, 0.0, 0.5, (), (), ""),)), Analysis(matches=(Match(text, 0.5, 0.0, ""),)),
+        Outcome(text, captions=(Caption(text, 0.0, 0.5, (), (), ""),)), replace(GROUNDING, phrase=text),
+        Analysis(matches=(Match(text, 0.5, 0.0, ""),)),
     ]  # fmt: skip
     shown = show(np.zeros((4, 4, 3), np.uint8), results)
     (shown.html + shown.text).encode()  # JSON takes it

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from mcp import Client
+from PIL import Image
 
 from assistant import as_data, call, found, refused, talk
 from openblip import Blip, GenerateOptions, ModelNotFound
+from openblip.image import load_image
 from openblip.mcp.folders import AllowedFolders
 from openblip.mcp.server import create_server
 from openblip.mcp.tools import MAX_DATA_BYTES, TOOLS, Tools
+from openblip.regions import overlay
 from photos import photo, saved
 from tiny_blip import tiny_blip
 
@@ -97,6 +103,36 @@ def test_matches_are_those_of_the_model_the_best_first(server: Any, blip: Blip, 
     ]
 
 
+def test_places_are_those_of_the_model(server: Any, blip: Blip, album: Path) -> None:
+    [expected] = blip.ground(album / "photo0.jpg", ["a dog", "snow"])
+    result = found(call(server, "ground", image="photo0.jpg", phrases=["a dog", "snow"]))
+    assert result["model"] == "tiny"
+    for mine, theirs in zip(result["groundings"], expected, strict=True):
+        assert (mine["phrase"], mine["probability"]) == (theirs.phrase, short(theirs.probability))
+        assert (mine["width"], mine["height"]) == theirs.size == (60, 40)
+        assert (mine["peak"]["x"], mine["peak"]["y"]) == (int(theirs.peak[0]), int(theirs.peak[1]))
+        assert [(box["left"], box["bottom"], box["score"]) for box in mine["boxes"]] == [
+            (round(box.left), round(box.bottom), short(box.score)) for box in theirs.boxes
+        ]
+    [own] = blip.ground(album / "photo0.jpg")
+    assert [each["phrase"] for each in found(call(server, "ground", image="photo0.jpg"))["groundings"]] == [
+        each.phrase for each in own
+    ]
+
+
+def test_places_are_drawn_where_that_is_asked(server: Any, blip: Blip, album: Path) -> None:
+    result = call(server, "ground", image="photo0.jpg", phrases=["a dog", "snow"], overlay=True)
+    assert len(found(result)["groundings"]) == 2
+    pictures = [each for each in result.content if each.type == "image"]
+    assert [each.mime_type for each in pictures] == ["image/jpeg"] * 2
+    [expected] = blip.ground(album / "photo0.jpg", ["a dog", "snow"])
+    for picture, grounding in zip(pictures, expected, strict=True):
+        with Image.open(BytesIO(base64.b64decode(picture.data))) as drawn:
+            whole = overlay(load_image(album / "photo0.jpg"), grounding)
+            assert drawn.size == whole.size == (60, 40)
+            assert np.abs(np.asarray(drawn, int) - np.asarray(whole, int)).mean() < 12
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
@@ -130,6 +166,8 @@ def test_a_picture_that_cannot_be_used_is_an_error_to_act_on(server: Any, image:
         ("ask", {"image": "photo0.jpg", "questions": []}, "at least 1 item"),
         ("ask", {"image": "photo0.jpg", "questions": ["  "]}, "is empty"),
         ("match", {"image": "photo0.jpg", "texts": ["a"] * 65}, "at most 64 items"),
+        ("ground", {"image": "photo0.jpg", "phrases": [" "]}, "is empty"),
+        ("ground", {"image": "broken.jpg", "phrases": ["a"], "overlay": True}, "broken.jpg: the picture looks like"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong(server: Any, tool: str, arguments: dict[str, Any], message: str) -> None:

@@ -31,7 +31,11 @@ def executed(path: Path, scratch: Path) -> Any:
     notebook = read(path)
     homes = {name: str(scratch) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
     client = NotebookClient(
-        notebook, timeout=120, record_timing=False, resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=120,
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
     )
     return client.execute(env={**os.environ, **QUIET, **homes})
 

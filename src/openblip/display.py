@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from openblip.errors import InputError, OpenBlipError
-from openblip.image import ImageSource
+from openblip.image import ImageSource, load_image
+from openblip.library.find import Hit
+from openblip.library.scan import read_place
 from openblip.markup import escaped, line, unicode_only
 from openblip.outcomes import Outcome
+from openblip.regions import overlay
 from openblip.thumbnail import data_uri, thumbnail
-from openblip.types import Analysis, Answer, Caption, Match
+from openblip.types import Analysis, Answer, Caption, Grounding, Match
 
-Result = str | Caption | Answer | Match | Analysis | Outcome | OpenBlipError
-Results = Result | Sequence["Results"]
-"""What can stand below a picture: texts, results, an error in their place, or lists of them."""
+Result = str | Caption | Answer | Match | Grounding | Hit | OpenBlipError
+Results = Result | Analysis | Outcome | Sequence["Results"]
+"""What can stand below a picture: texts, results, an error in their place, what holds several, or lists of them."""
 
 _FIGURE = "margin:0 0 1em;overflow-wrap:anywhere"
 _PICTURE = "max-width:100%;height:auto;display:block;margin-bottom:.4em"
@@ -40,34 +43,34 @@ class Shown:
 
 
 def show(image: ImageSource, *results: Results, side: int = 480) -> Shown:
-    """A picture with results below it: captions, answers, matches, analyses, texts, or lists of them.
+    """A picture with results below it: captions, answers, matches, texts, analyses, or lists of them; and once more for
+    each grounding, with heat, boxes and peak drawn in.
 
     side: of the picture as it is shown, in pixels, at most. Raises ImageError where it cannot be used.
     """
-    return _shown([_figure(thumbnail(image, side), list(_flat(results)))])
+    figures = _figures(image, list(_single(results)), side)
+    return _shown(figures, side if len(figures) > 1 else 0)
 
 
 def gallery(
-    images: Iterable[ImageSource | Outcome], results: Sequence[Results] | None = None, side: int = 220
+    images: Iterable[ImageSource | Outcome | Hit], results: Sequence[Results] | None = None, side: int = 220
 ) -> Shown:
     """Pictures side by side, each with its results below it; one that cannot be used has the reason in its place.
 
-    images: pictures, with `results` one entry each; or the outcomes of `Blip.caption_each` and its like, which have
-    their own. side: of each picture, in pixels, at most.
+    images: pictures, with `results` one entry each; or the outcomes of `Blip.caption_each` and its like, or the hits of
+    a search, which have their own. side: of each picture, in pixels, at most.
     """
-    given = list(images)
+    given, figures = list(images), list[_Figure]()
     if results is not None and len(results) != len(given):
         raise InputError(f"{len(results)} results for {len(given)} pictures: give one a picture, or a list of several")
-    figures = []
     for place, each in enumerate(given):
-        own: list[Result] = [each] if isinstance(each, Outcome) else []
-        own += [] if results is None else _flat(results[place])
+        own = list(_single(each)) if isinstance(each, Outcome | Hit) else []
+        own += [] if results is None else _single(results[place])
         try:
-            figures.append(_figure(thumbnail(each.source if isinstance(each, Outcome) else each, side), own))
+            figures += _figures(_source(each), own, side)
         except OpenBlipError as error:
             figures.append(_figure(None, [error]))
-    grid = f"display:grid;grid-template-columns:repeat(auto-fill,minmax({side}px,1fr));gap:1em"
-    return _shown(figures, grid)
+    return _shown(figures, side)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,26 @@ class _Figure:
     lines: tuple[str, ...]
 
 
-def _shown(figures: Sequence[_Figure], style: str = "max-width:100%") -> Shown:
+def _shown(figures: Sequence[_Figure], side: int) -> Shown:
+    """side: of each figure in a grid, 0 for one alone."""
+    grid = f"display:grid;grid-template-columns:repeat(auto-fill,minmax({side}px,1fr));gap:1em"
     inside = "\n".join(figure.html for figure in figures)
     lines = "\n".join(text for figure in figures for text in figure.lines)
-    return Shown(f'<div style="{style}">{inside}</div>', unicode_only(lines))
+    return Shown(f'<div style="{grid if side else "max-width:100%"}">{inside}</div>', unicode_only(lines))
+
+
+def _figures(source: ImageSource, results: Sequence[Result], side: int) -> list[_Figure]:
+    """The picture with what is said of it, where anything is or no place is shown; then each place."""
+    picture = load_image(source, needed=side)
+    places = [each for each in results if isinstance(each, Grounding)]
+    others = [each for each in results if not isinstance(each, Grounding)]
+    figures = [_figure(thumbnail(picture, side), others)] if others or not places else []
+    return figures + [_figure(thumbnail(overlay(picture, place, side), side), [place]) for place in places]
 
 
 def _figure(picture: bytes | None, results: Sequence[Result]) -> _Figure:
     """picture: a JPEG, or nothing."""
-    pieces = list(_all_pieces(results))
+    pieces = [piece for result in results for piece in _pieces(result)]
     lines = tuple(text for _, text in pieces)
     image = ""
     if picture is not None:
@@ -100,29 +114,45 @@ def _pieces(result: Result) -> Iterator[tuple[str, str]]:
         case str():
             yield line(result), result
         case OpenBlipError():
-            yield line("error: " + str(result)), f"error: {result}"
+            yield line(f"error: {result}"), f"error: {result}"
         case Caption():
             yield result._repr_html_(), f"{result.probability:.4f} {result.text}"
         case Answer():
             yield result._repr_html_(), f"{result.probability:.4f} {result.question} {result.text}"
         case Match():
             yield result._repr_html_(), f"{result.probability:.4f} {result.similarity:+.4f} {result.text}"
-        case Outcome(error=error):
-            yield from _all_pieces((*result.captions, *result.answers, *result.matches) if error is None else (error,))
+        case Grounding(peak=(x, y)):
+            yield result._repr_html_(), f"{result.probability:.4f} {x:.0f},{y:.0f} {result.phrase}"
+        case Hit(record=record):
+            name, note = record.name.rpartition("/")[2], f"cosine {result.similarity:+.2f}"
+            yield line(name, result.probability, note), f"{result.similarity:+.4f} {name}"
+            for caption in record.caption.splitlines():
+                yield line(caption), caption
+
+
+def _single(results: Results) -> Iterator[Result]:
+    """Whatever holds several, taken apart."""
+    match results:
+        case str() | Caption() | Answer() | Match() | Grounding() | Hit() | OpenBlipError():
+            yield results
+        case Outcome(error=error) if error is not None:
+            yield error
+        case Outcome():
+            yield from _single((results.captions, results.answers, results.matches))
         case Analysis():
-            yield from _all_pieces((*result.captions, *result.answers, *result.matches))
+            yield from _single((results.captions, results.answers, results.matches, results.groundings))
+        case Sequence():
+            for each in results:
+                yield from _single(each)
+        case _:
+            raise InputError(f"cannot show a {type(results).__name__}: give captions, answers, matches or texts")
 
 
-def _all_pieces(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
-    for result in results:
-        yield from _pieces(result)
-
-
-def _flat(results: Results) -> Iterator[Result]:
-    if isinstance(results, Result):
-        yield results
-    elif isinstance(results, Sequence):
-        for each in results:
-            yield from _flat(each)
-    else:
-        raise InputError(f"cannot show a {type(results).__name__}: give captions, answers, matches or texts")
+def _source(given: ImageSource | Outcome | Hit) -> ImageSource:
+    match given:
+        case Outcome():
+            return given.source
+        case Hit():
+            return read_place(given.record.place)
+        case _:
+            return given

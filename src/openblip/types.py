@@ -307,6 +307,10 @@ class Grounding:
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("boxes", "heatmap")}
         return values | {"boxes": tuple(asdict(box) for box in self.boxes)}
 
+    def _repr_html_(self) -> str:
+        x, y = self.peak
+        return line(self.phrase, self.probability, f"at {x:.0f}, {y:.0f}; boxes: {len(self.boxes)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:

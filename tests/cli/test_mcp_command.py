@@ -12,7 +12,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from assistant import as_data, call, found, refused, talk
-from command_line import COMMAND, start, with_model
+from command_line import COMMAND, with_model
 from openblip.mcp.tools import TOOLS
 from openblip.pipeline import Blip
-from openblip.serve.guard.keys import new_key
 
 WITHOUT_LIBRARY = [name for name in TOOLS if name != "search"]
 
@@ -44,6 +42,10 @@ def test_all_tools_over_stdin_and_stdout(openblip: Any, model: str, blip: Blip, 
         assert found(asked)["answers"][0]["answer"] == answer.text
         matched = await client.call_tool("match", {"image": as_data(Path(whole).read_bytes()), "texts": ["a dog"]})
         assert found(matched)["matches"][0]["probability"] == round(match.probability, 4)
+        placed = await client.call_tool("ground", {"image": "photo0.jpg", "phrases": ["a dog"], "overlay": True})
+        [where] = found(placed)["groundings"]
+        assert (where["peak"]["x"], where["peak"]["y"]) == (int(grounding.peak[0]), int(grounding.peak[1]))
+        assert [each.type for each in placed.content] == ["text", "image"]
         searched = await client.call_tool("search", {"words": "a dog", "where": 'path ~ "photo3"'})
         [hit] = found(searched)["hits"]
         assert (hit["path"], hit["caption"]) == (str(album / "photo3.jpg"), blip.caption("photo3.jpg")[0].text)
@@ -53,7 +55,7 @@ def test_all_tools_over_stdin_and_stdout(openblip: Any, model: str, blip: Blip, 
         assert "Unknown tool: zoom" in refused(await client.call_tool("zoom", {}))
 
     [caption], [answer] = blip.caption(album / "photo0.jpg"), blip.answer(album / "photo0.jpg", "the dog")
-    [match] = blip.match(album / "photo0.jpg", "a dog")
+    [match], [[grounding]] = (ask(album / "photo0.jpg", "a dog") for ask in (blip.match, blip.ground))
     talk(command("--allow", str(album), "--db", str(album / "photos.lance"), *with_model(model)), conversation)
 
 
@@ -66,7 +68,7 @@ def test_mini_over_stdin_and_stdout_for_a_client_of_before(samples: list[Path]) 
     assert answer["probability"] > answer["others"][0]["probability"]
 
 
-def test_stdout_holds_the_protocol_alone(model: str, album: Path) -> None:
+def test_stdout_holds_the_protocol_alone_and_ctrl_c_ends_it_though_stdin_is_open(model: str, album: Path) -> None:
     """Whatever the model's libraries print, and whatever the other side sends."""
     ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "caption", "arguments": {}}}
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
@@ -78,33 +80,18 @@ def test_stdout_holds_the_protocol_alone(model: str, album: Path) -> None:
     ]
     process = subprocess.Popen(
         [*COMMAND, "mcp", "--allow", ".", *with_model(model)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=album,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=album,
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
     process.stdin.flush()
     answers = [json.loads(process.stdout.readline()) for _ in range(2)]
-    process.stdin.close()
-    assert process.stdout.read() == ""
-    assert process.wait(20) == 0
+    process.send_signal(signal.SIGINT)
+    more, said = process.communicate(timeout=20)
+    assert (process.returncode, more, said.splitlines()[-1]) == (130, "", "openblip: error: interrupted")
     assert [answer["id"] for answer in answers] == [0, 1]
     assert answers[1]["result"]["structuredContent"]["captions"]
-
-
-def test_ctrl_c_ends_it_though_stdin_is_open(album: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "mcp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-    process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}) + "\n")
-    process.stdin.flush()
-    assert json.loads(process.stdout.readline())["id"] == 0
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
-    assert (process.returncode, said) == (130, "openblip: error: interrupted\n")
 
 
 class Listening:
@@ -130,21 +117,15 @@ class Listening:
             return error.code, error.read()
 
 
-@contextmanager
-def listening(*arguments: str) -> Iterator[Listening]:
-    command = [*COMMAND, "mcp", "--http", "--port", "0", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def service(model: str, samples: list[Path]) -> Iterator[Listening]:
+    arguments = ["mcp", "--http", "--port", "0", "--allow", str(samples[0].parent), "--allow-host", "photos.example"]
+    process = subprocess.Popen([*COMMAND, *arguments, *with_model(model)], stderr=subprocess.PIPE, text=True)
     try:
         yield Listening(process)
     finally:
         process.terminate()
         process.communicate(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def service(model: str, samples: list[Path]) -> Iterator[Listening]:
-    with listening("--allow", str(samples[0].parent), "--allow-host", "photos.example", *with_model(model)) as started:
-        yield started
 
 
 LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).encode()
@@ -196,17 +177,6 @@ def test_a_body_beyond_the_bound_is_refused(service: Listening) -> None:
     connection.close()
 
 
-def test_with_keys_each_request_needs_one(tmp_path: Path) -> None:
-    key, line = new_key("laptop")
-    (tmp_path / "keys.txt").write_text(f"{line}\n")
-    with listening("--keys", str(tmp_path / "keys.txt")) as service:
-        assert service.post(LIST) == (401, b"a key is needed: send the header Authorization: Bearer KEY\n")
-        assert service.post(LIST, Authorization=f"Bearer {key[:-1]}")[0] == 401
-        status, body = service.post(LIST, Authorization=f"Bearer {key}")
-        assert (status, [tool["name"] for tool in json.loads(body)["result"]["tools"]]) == (200, WITHOUT_LIBRARY)
-        assert service.post(LIST, Authorization=f"Bearer {key}", Host="evil.example")[0] == 421
-
-
 def test_other_machines_are_not_served_without_keys(openblip: Any) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "photos.example"):
         code, _, [error] = openblip(f"mcp --http --host {host}")
@@ -216,15 +186,16 @@ def test_other_machines_are_not_served_without_keys(openblip: Any) -> None:
         )
 
 
-def test_an_address_that_is_taken(service: Listening) -> None:
-    done = start(["mcp", "--http", "--port", str(service.port)], capture_output=True)
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last == f"openblip: error: cannot listen on 127.0.0.1:{service.port}: give another --host or --port"
+def test_an_address_that_is_taken(openblip: Any, service: Listening) -> None:
+    code, out, errors = openblip(f"mcp --http --port {service.port}")
+    assert (code, out) == (2, [])
+    assert errors[-1] == f"openblip: error: cannot listen on 127.0.0.1:{service.port}: give another --host or --port"
 
 
 def test_wrong_usage(openblip: Any, album: Path) -> None:
-    assert openblip("mcp --port 1")[0] == 2
+    assert openblip("mcp --port 1")[0] == openblip("mcp --keys none.txt")[0] == 2
+    code, out, errors = openblip("mcp --http --host 0.0.0.0 --keys none.txt")
+    assert (code, out, errors[0].partition(" cannot")[0]) == (2, [], "openblip: error: the file of keys none.txt")
     code, out, errors = openblip("mcp --allow none")
     assert (code, out, errors) == (2, [], ["openblip: error: --allow none is not a folder: name one that exists"])
 

@@ -63,9 +63,9 @@ def mcp(
 ) -> int:
     """Serve tools for assistants by the Model Context Protocol.
 
-    The assistant's program starts this command and speaks to it over stdin and stdout. The tools caption, ask and match
-    look at pictures in the folders of --allow, and at those that come in a call; nothing else is read. With --db the
-    tool search finds those that are indexed. The model is loaded when the first tool is called.
+    The assistant's program starts this command and speaks to it over stdin and stdout. The tools caption, ask, match
+    and ground look at pictures in the folders of --allow, and at those that come in a call; nothing else is read. With
+    --db the tool search finds those that are indexed. The model is loaded when the first tool is called.
     """
     if not http and (host is not None or port is not None or allowed_hosts or keys_file is not None):
         raise click.UsageError("--host, --port, --allow-host and --keys are for HTTP: give --http too")

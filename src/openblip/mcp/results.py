@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
-from openblip.types import Answer, Caption, Match
+from openblip.types import Answer, Caption, Grounding, Match
 
 if TYPE_CHECKING:
     from openblip.library import Hit
@@ -91,6 +91,76 @@ class Matches(BaseModel):
             for each in sorted(matches, key=lambda match: -match.probability)
         ]
         return cls(matches=lines, model=matches[0].model)
+
+
+class Point(BaseModel):
+    """In pixels of the picture as it is shown, from its upper left corner."""
+
+    x: int
+    y: int
+
+
+class BoxLine(BaseModel):
+    """A rectangle, in the same pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    score: Annotated[Probability, Field(description="The highest heat in it; 1 is the hottest of the picture.")]
+
+
+class GroundingLine(BaseModel):
+    """Where a thing is."""
+
+    phrase: str
+    probability: Annotated[
+        Probability, Field(description="That the phrase describes the picture: low if it is not there.")
+    ]
+    similarity: Annotated[float, Field(ge=-1, le=1, description="Cosine of the embeddings of picture and phrase.")]
+    peak: Annotated[Point, Field(description="The likeliest point.")]
+    boxes: Annotated[list[BoxLine], Field(description="Around what is hot, the hottest first.")]
+    width: Annotated[int, Field(description="Of the picture, in pixels.")]
+    height: int
+
+
+class Groundings(BaseModel):
+    """Where things are in one picture."""
+
+    groundings: Annotated[list[GroundingLine], Field(description="One a phrase, in their order.")]
+    model: Model
+    _overlays: tuple[bytes, ...] = PrivateAttr(())
+
+    @classmethod
+    def of(cls, groundings: Sequence[Grounding], model: str, overlays: Sequence[bytes] = ()) -> Groundings:
+        """From those of a model. overlays: JPEGs to be shown beside."""
+        found = cls(groundings=[_grounding_line(each) for each in groundings], model=model)
+        found._overlays = tuple(overlays)
+        return found
+
+    @property
+    def pictures(self) -> tuple[bytes, ...]:
+        """JPEGs, which are no part of the structure."""
+        return self._overlays
+
+
+def _grounding_line(grounding: Grounding) -> GroundingLine:
+    boxes = [
+        BoxLine(
+            left=round(box.left), top=round(box.top), right=round(box.right), bottom=round(box.bottom),
+            score=_short(box.score),
+        )
+        for box in grounding.boxes
+    ]  # fmt: skip
+    return GroundingLine(
+        phrase=grounding.phrase,
+        probability=_short(grounding.probability),
+        similarity=_short(grounding.similarity),
+        peak=Point(x=int(grounding.peak[0]), y=int(grounding.peak[1])),
+        boxes=boxes,
+        width=grounding.size[0],
+        height=grounding.size[1],
+    )
 
 
 class HitLine(BaseModel):

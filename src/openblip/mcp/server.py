@@ -3,6 +3,7 @@ may ask; does not know what a tool does."""
 
 from __future__ import annotations
 
+import base64
 import inspect
 import ipaddress
 import sys
@@ -15,10 +16,11 @@ import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import ToolAnnotations
+from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 
 from openblip.errors import OpenBlipError, OptionError
 from openblip.mcp.keys import RequireKey
+from openblip.mcp.results import Groundings
 from openblip.mcp.tools import MAX_DATA_BYTES, Tools
 from openblip.serve.guard.keys import Keys
 
@@ -125,8 +127,19 @@ def _telling(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def call(*arguments: Any, **options: Any) -> Any:
         try:
-            return method(*arguments, **options)
+            found = method(*arguments, **options)
         except OpenBlipError as error:
             raise ToolError(str(error)) from error
+        return _with_pictures(found, found.pictures) if isinstance(found, Groundings) and found.pictures else found
 
     return call
+
+
+def _with_pictures(found: Groundings, pictures: Sequence[bytes]) -> CallToolResult:
+    """The result as the SDK writes it, and pictures for the assistant to look at."""
+    images = [
+        ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type="image/jpeg")
+        for picture in pictures
+    ]
+    text = TextContent(type="text", text=found.model_dump_json(indent=2))
+    return CallToolResult(content=[text, *images], structured_content=found.model_dump(mode="json"))

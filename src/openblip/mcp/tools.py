@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field
 
 from openblip.errors import ImageError, InputError
-from openblip.image import DEFAULT_LIMITS, is_url, shown_name
+from openblip.image import DEFAULT_LIMITS, is_url, load_image, shown_name
 from openblip.library.records import is_id
 from openblip.mcp.folders import AllowedFolders
 from openblip.mcp.photos import AllowedPhotos
-from openblip.mcp.results import Answers, Captions, Hits, Matches
+from openblip.mcp.results import Answers, Captions, Groundings, Hits, Matches
+from openblip.regions import overlay as drawn_on
+from openblip.thumbnail import thumbnail
 from openblip.types import GenerateOptions
 
 if TYPE_CHECKING:
@@ -34,11 +36,13 @@ TOOLS: Final = {
     "caption": "Caption a picture",
     "ask": "Answer questions about a picture",
     "match": "Score texts for a picture",
+    "ground": "Show where in a picture things are",
     "search": "Search the photo library",
 }
 """The methods of `Tools`, and their titles; see `Tools.offered`."""
 
 _CAPTION: Final = GenerateOptions()
+_OVERLAY: Final = 768  # pixels of the longer side of a picture that is handed out
 
 Picture = Annotated[
     str,
@@ -110,6 +114,29 @@ class Tools:
         """
         with self._looking_at(image) as (blip, data):
             return Matches.of(blip.match(data, texts))
+
+    def ground(
+        self,
+        image: Picture,
+        phrases: Annotated[
+            list[Text] | None,
+            Field(max_length=16, description="Things to find; without them, what the picture's own caption names."),
+        ] = None,
+        overlay: Annotated[
+            bool,
+            Field(description="Whether to get the picture too, with heat, boxes and peak drawn in, once a phrase."),
+        ] = False,
+    ) -> Groundings:
+        """Say where in a picture things are: the likeliest point and boxes around it, in pixels.
+
+        A place is found for anything: a low probability says that the thing may not be there. Write phrases of a few
+        words ("the dog", "a red ball").
+        """
+        with self._looking_at(image) as (blip, data):
+            [found], model = blip.ground(data, phrases or None), blip.part("match").name
+        picture = load_image(data, needed=_OVERLAY) if overlay else None
+        drawn = [thumbnail(drawn_on(picture, each, _OVERLAY), _OVERLAY) for each in found] if picture else []
+        return Groundings.of(found, model, drawn)
 
     def search(
         self,
