@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ QUESTIONS = ["what is on the table", "what colour is it"]
 
 @pytest.fixture(scope="module")
 def server(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service")) as running:
+    folder = tmp_path_factory.mktemp("service")
+    with serving(folder, settings={"OPENBLIP_LIBRARY": str(folder / "photos.lance")}) as running:
         yield running
 
 
@@ -236,6 +238,46 @@ def test_asyncio_has_the_same_calls(server: Server, client: Client, samples: lis
     for name, method in inspect.getmembers(Client, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(getattr(AsyncClient, name)).parameters == inspect.signature(method).parameters
+
+
+def test_the_library_is_filled_searched_and_emptied(client: Client, blip: Blip, samples: list[Path]) -> None:
+    added = client.add_images(samples, caption=True)
+    assert [each.caption for each in added] == [each.text for each in blip.caption(samples)]
+    assert list(client.images()) == sorted(added, key=lambda each: each.id)
+    assert list(client.images("width > 100000")) == []
+    assert client.search(image=samples[0], limit=1).hits[0].image == added[0]
+    found = client.search("a cup of coffee", rerank=len(samples), where="width > 1", hybrid=True)
+    assert found.reranked == len(samples)
+    assert {hit.image.id for hit in found.hits} == {each.id for each in added}
+    assert all(hit.probability is not None for hit in found.hits)
+    assert client.search(like=added[0].id).hits[0].image != added[0]
+    with Image.open(BytesIO(client.thumbnail(added[0].id, 64))) as thumbnail:
+        assert max(thumbnail.size) == 64
+    [named] = client.add_images(samples[0], "my cat Chelsea")
+    assert (named.id, named.caption) == (added[0].id, "my cat Chelsea")
+    with pytest.raises(InputError, match="2 captions do not go with 1 pictures"):
+        client.add_images(samples[0], ["one", "two"])
+    with pytest.raises(InputError, match="nothing to look for"):
+        client.search()
+    for each in added:
+        client.delete_image(each.id)
+    with pytest.raises(ServiceError, match="no picture"):
+        client.delete_image(added[0].id)
+    assert list(client.images()) == []
+
+
+def test_the_library_with_asyncio(server: Server, samples: list[Path]) -> None:
+    async def run() -> None:
+        async with AsyncClient(server.url, retries=Retries(0)) as client:
+            added = await client.add_images(samples[:2])
+            assert {each.id async for each in client.images()} == {each.id for each in added}
+            found = await client.search(image=samples[1])
+            assert found.hits[0].image == added[1]
+            assert await client.thumbnail(added[0].id, 32)
+            for each in added:
+                await client.delete_image(each.id)
+
+    asyncio.run(run())
 
 
 def test_it_takes_what_blip_takes() -> None:

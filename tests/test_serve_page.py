@@ -24,7 +24,8 @@ ADDRESS = "http://localhost:8000"
 
 @pytest.fixture(scope="module")
 def server(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service")) as running:
+    folder = tmp_path_factory.mktemp("service")
+    with serving(folder, settings={"OPENBLIP_LIBRARY": str(folder / "photos.lance")}) as running:
         yield running
 
 
@@ -78,6 +79,17 @@ def test_curl(server: Server, folder: Path) -> None:
     [reply] = replies(run(["bash", "-ec", chat], folder, server))
     said = blip.answer(photo, "what is on the table")[0].text
     assert reply["choices"][0]["message"]["content"] == said  # type: ignore[index]
+
+
+def test_curl_of_the_library(server: Server, folder: Path) -> None:
+    program("curl")
+    [block] = blocks("The photo library", "sh")
+    added, by_words, by_picture, page = replies(run(["bash", "-ec", block], folder, server))
+    photo, other = (each["image"] for each in added["results"])  # type: ignore[attr-defined]
+    assert photo["caption"]
+    assert [hit["id"] for hit in by_words["hits"]] == [photo["id"], other["id"]]  # type: ignore[attr-defined]
+    assert [hit["id"] for hit in by_picture["hits"]] == [other["id"]]  # type: ignore[attr-defined]
+    assert (len(page["images"]), page["total"]) == (1, 2)  # type: ignore[arg-type]
 
 
 def test_curl_of_the_first_examples(server: Server, folder: Path) -> None:

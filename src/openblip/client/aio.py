@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,16 @@ from openblip.client.connection import (
     unreachable,
     wait_after_error,
     wait_after_refusal,
+)
+from openblip.client.library import (
+    PAGE,
+    LibraryFound,
+    LibraryImage,
+    add_posts,
+    added_of,
+    found_of,
+    page_of,
+    search_post,
 )
 from openblip.client.requests import (
     Call,
@@ -143,6 +153,60 @@ class AsyncClient:
                 texts=texts, embed=embed, model=model or self.model,
             )
         )  # fmt: skip
+
+    async def search(
+        self,
+        words: str = "",
+        image: ImageSource | None = None,
+        *,
+        like: str = "",
+        weight: float = 0.5,
+        limit: int = 10,
+        where: str = "",
+        rerank: int | None = None,
+        budget_ms: float = 300.0,
+        hybrid: bool = False,
+    ) -> LibraryFound:
+        """Pictures of the service's library by words, a picture, or both; see `openblip.library.Query` and
+        `SearchOptions`."""
+        post = await asyncio.to_thread(
+            search_post,
+            words, image, like=like, weight=weight, limit=limit, where=where, rerank=rerank, budget_ms=budget_ms,
+            hybrid=hybrid,
+        )  # fmt: skip
+        return found_of(parsed_answer(await self._send("POST", post.path, post.arguments())))
+
+    async def add_images(
+        self, images: ImageSource | Sequence[ImageSource], captions: str | Sequence[str] = (), *, caption: bool = False
+    ) -> list[LibraryImage]:
+        """Keep pictures in the service's library; those that are there stay. captions: what is known of them, one each;
+        caption: give those without one the model's."""
+        found: list[LibraryImage] = []
+        posts = add_posts(images, captions, caption)
+        while (post := await asyncio.to_thread(next, posts, None)) is not None:
+            found += added_of(parsed_answer(await self._send("POST", post.path, post.arguments())))
+        return found
+
+    async def images(self, where: str = "") -> AsyncIterator[LibraryImage]:
+        """The pictures of the library that a filter lets through, in the order of their ids, asked for as they are
+        read."""
+        after, ended = "", False
+        while not ended:
+            asked = {"params": {"where": where, "after": after, "limit": PAGE}}
+            page, after = page_of(parsed_answer(await self._send("GET", "/v1/images", asked)))
+            for each in page:
+                yield each
+            ended = not after
+
+    async def thumbnail(self, identity: str, side: int = 320) -> bytes:
+        """A JPEG whose longer side has so many pixels."""
+        answer = await self._send("GET", f"/v1/images/{identity}/thumbnail", {"params": {"side": side}})
+        return answer.content
+
+    async def delete_image(self, identity: str) -> None:
+        """Take a picture out of the library; its file too where it came over HTTP. Raises ServiceError where there is
+        none."""
+        await self._send("DELETE", f"/v1/images/{identity}", {})
 
     async def models(self) -> list[ServedModel]:
         """Those that are served, the first of which is asked where none is named."""

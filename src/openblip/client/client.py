@@ -4,7 +4,7 @@ back are `requests` and `results`."""
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,16 @@ from openblip.client.connection import (
     unreachable,
     wait_after_error,
     wait_after_refusal,
+)
+from openblip.client.library import (
+    PAGE,
+    LibraryFound,
+    LibraryImage,
+    add_posts,
+    added_of,
+    found_of,
+    page_of,
+    search_post,
 )
 from openblip.client.requests import (
     Call,
@@ -157,6 +167,57 @@ class Client:
                 texts=texts, embed=embed, model=model or self.model,
             )
         )  # fmt: skip
+
+    def search(
+        self,
+        words: str = "",
+        image: ImageSource | None = None,
+        *,
+        like: str = "",
+        weight: float = 0.5,
+        limit: int = 10,
+        where: str = "",
+        rerank: int | None = None,
+        budget_ms: float = 300.0,
+        hybrid: bool = False,
+    ) -> LibraryFound:
+        """Pictures of the service's library by words, a picture, or both; see `openblip.library.Query` and
+        `SearchOptions`."""
+        post = search_post(
+            words, image, like=like, weight=weight, limit=limit, where=where, rerank=rerank, budget_ms=budget_ms,
+            hybrid=hybrid,
+        )  # fmt: skip
+        return found_of(parsed_answer(self._send("POST", post.path, post.arguments())))
+
+    def add_images(
+        self, images: ImageSource | Sequence[ImageSource], captions: str | Sequence[str] = (), *, caption: bool = False
+    ) -> list[LibraryImage]:
+        """Keep pictures in the service's library; those that are there stay. captions: what is known of them, one each;
+        caption: give those without one the model's."""
+        found: list[LibraryImage] = []
+        for post in add_posts(images, captions, caption):
+            found += added_of(parsed_answer(self._send("POST", post.path, post.arguments())))
+        return found
+
+    def images(self, where: str = "") -> Iterator[LibraryImage]:
+        """The pictures of the library that a filter lets through, in the order of their ids, asked for as they are
+        read."""
+        after, ended = "", False
+        while not ended:
+            asked = {"params": {"where": where, "after": after, "limit": PAGE}}
+            page, after = page_of(parsed_answer(self._send("GET", "/v1/images", asked)))
+            yield from page
+            ended = not after
+
+    def thumbnail(self, identity: str, side: int = 320) -> bytes:
+        """A JPEG whose longer side has so many pixels."""
+        answer = self._send("GET", f"/v1/images/{identity}/thumbnail", {"params": {"side": side}})
+        return answer.content
+
+    def delete_image(self, identity: str) -> None:
+        """Take a picture out of the library; its file too where it came over HTTP. Raises ServiceError where there is
+        none."""
+        self._send("DELETE", f"/v1/images/{identity}", {})
 
     def models(self) -> list[ServedModel]:
         """Those that are served, the first of which is asked where none is named."""

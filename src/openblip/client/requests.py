@@ -50,7 +50,7 @@ def caption_call(
 ) -> Call[list[Caption]]:
     """`Blip.captions`, with one prompt for all."""
     fields = _fields(model, prompt=prompt, options=options)
-    return _call(_of_pictures("caption", as_list(images), fields), lambda found: [list(found.captions)])
+    return _call(posts_of("caption", as_list(images), fields), lambda found: [list(found.captions)])
 
 
 def check_one_each(options: GenerateOptions | None) -> None:
@@ -64,7 +64,9 @@ def stream_post(image: ImageSource, prompt: str, options: GenerateOptions | None
     sources = as_list(image)
     if len(sources) != 1:
         raise InputError(f"caption_stream takes one picture, not {len(sources)}: call it for each")
-    return _post("caption", [_picture(sources[0])], {**_fields(model, prompt=prompt, options=options), "stream": True})
+    return _post(
+        "caption", [picture_of(sources[0])], {**_fields(model, prompt=prompt, options=options), "stream": True}
+    )
 
 
 def answer_call(
@@ -86,13 +88,13 @@ def match_call(images: ImageSource | Sequence[ImageSource], texts: str | Sequenc
 
 def embed_call(images: ImageSource | Sequence[ImageSource], model: str) -> Call[Embedding]:
     """`Blip.embed_images`, as `Embedding`s."""
-    posts = _of_pictures("embed", as_list(images), _fields(model))
+    posts = posts_of("embed", as_list(images), _fields(model))
     return _call(posts, lambda found: [] if found.embedding is None else [found.embedding])
 
 
 def embed_texts_call(texts: str | Sequence[str], model: str) -> Call[Embedding]:
     """`Blip.embed_texts`, as `Embedding`s."""
-    posts = (Post("/v1/embeddings", _fields(model) | {"input": each}) for each in _slices(_as_texts(texts), _TEXTS))
+    posts = (Post("/v1/embeddings", _fields(model) | {"input": each}) for each in _slices(as_texts(texts), _TEXTS))
     return Call(posts, vectors_of)
 
 
@@ -110,9 +112,9 @@ def analyze_call(
 ) -> Call[Analysis]:
     """`Blip.analyze`."""
     fields = _fields(model, prompt=prompt, options=options) | {"caption": caption, "embed": embed}
-    fields |= {"questions": _as_texts(questions), "texts": _as_texts(texts)}
+    fields |= {"questions": as_texts(questions), "texts": as_texts(texts)}
     fields |= {} if answers is None else {"answers": list(answers)}
-    return _call(_of_pictures("analyze", as_list(images), fields), lambda found: [found])
+    return _call(posts_of("analyze", as_list(images), fields), lambda found: [found])
 
 
 def _call(posts: Iterator[Post], items: Callable[[Analysis], Sequence[T]]) -> Call[T]:
@@ -125,9 +127,10 @@ def _fields(model: str, *, prompt: str = "", options: GenerateOptions | None = N
     return {name: value for name, value in given.items() if value}
 
 
-def _of_pictures(task: str, sources: Sequence[ImageSource], fields: Fields) -> Iterator[Post]:
+def posts_of(task: str, sources: Sequence[ImageSource], fields: Fields) -> Iterator[Post]:
+    """Requests of one route about any number of pictures, some at a time."""
     group: list[bytes | str] = []
-    for picture in map(_picture, sources):
+    for picture in map(picture_of, sources):
         if group and (len(group) == _PICTURES or sum(map(len, group)) + len(picture) > _BYTES):
             yield _post(task, group, fields)
             group = []
@@ -140,7 +143,7 @@ def _of_pairs(
     task: str, name: str, images: ImageSource | Sequence[ImageSource], given: str | Sequence[str], fields: Fields
 ) -> Iterator[Post]:
     """Pairs in order, or one of either with many of the other. Raises InputError where they do not go together."""
-    sources, texts = as_list(images), _as_texts(given)
+    sources, texts = as_list(images), as_texts(given)
     if len(sources) != len(texts) and 1 not in (len(sources), len(texts)):
         raise InputError(
             f"{len(texts)} texts do not go with {len(sources)} pictures: give as many of each, or one of either with "
@@ -153,14 +156,14 @@ def _pairs(
     task: str, name: str, sources: Sequence[ImageSource], texts: Sequence[str], fields: Fields
 ) -> Iterator[Post]:
     if len(sources) == 1:
-        pictures = [_picture(sources[0])]
+        pictures = [picture_of(sources[0])]
         for some_texts in _slices(texts, _TEXTS):
             yield _post(task, pictures, {**fields, name: some_texts})
     elif len(texts) == 1:
-        yield from _of_pictures(task, sources, {**fields, name: texts})
+        yield from posts_of(task, sources, {**fields, name: texts})
     else:
         for source, text in zip(sources, texts, strict=True):
-            yield _post(task, [_picture(source)], {**fields, name: [text]})
+            yield _post(task, [picture_of(source)], {**fields, name: [text]})
 
 
 def _post(task: str, pictures: Sequence[bytes | str], fields: Fields) -> Post:
@@ -170,7 +173,7 @@ def _post(task: str, pictures: Sequence[bytes | str], fields: Fields) -> Post:
     return Post(f"/v1/{task}", {**fields, "images": images})
 
 
-def _picture(source: ImageSource) -> bytes | str:
+def picture_of(source: ImageSource) -> bytes | str:
     """A file's bytes as they are; the PNG of a PIL image or an array; an address, which the service may fetch."""
     if isinstance(source, str) and is_url(source):
         return source
@@ -187,7 +190,8 @@ def _picture(source: ImageSource) -> bytes | str:
     return file.getvalue()
 
 
-def _as_texts(texts: str | Sequence[str]) -> list[str]:
+def as_texts(texts: str | Sequence[str]) -> list[str]:
+    """One counts as a list of one."""
     return [texts] if isinstance(texts, str) else list(texts)
 
 

@@ -88,7 +88,7 @@ def results_of(answers: Sequence[Mapping[str, Any]], items: Callable[[Analysis],
                 if result["error"] is not None:
                     raise error_of(result["error"]["status"], result["error"])
                 found += items(_analysis(result))
-                served.append(Served(result["cached"], _known(ServedTiming, result["timing"])))
+                served.append(Served(result["cached"], known(ServedTiming, result["timing"])))
         model, revision = (answers[0]["model"], answers[0]["revision"]) if answers else ("", "")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, OpenBlipError):
@@ -127,9 +127,9 @@ def piece_of_event(name: str, data: str) -> CaptionPiece | Caption:
     try:
         content = json.loads(data)
         if name == "piece":
-            return _known(CaptionPiece, content)
+            return known(CaptionPiece, content)
         if name == "caption":
-            return _known(Caption, content)
+            return known(Caption, content)
         if name == "problem":
             raise error_of(content["status"], content)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -173,14 +173,14 @@ def not_ours(answer: str, status: int | None = None) -> ServiceError:
 def _analysis(result: Mapping[str, Any]) -> Analysis:
     embedding = result["embedding"]
     return Analysis(
-        captions=tuple(_known(Caption, each) for each in result["captions"]),
-        answers=tuple(_known(Answer, each) for each in result["answers"]),
-        matches=tuple(_known(Match, each) for each in result["matches"]),
-        embedding=None if embedding is None else _known(Embedding, embedding),
+        captions=tuple(known(Caption, each) for each in result["captions"]),
+        answers=tuple(known(Answer, each) for each in result["answers"]),
+        matches=tuple(known(Match, each) for each in result["matches"]),
+        embedding=None if embedding is None else known(Embedding, embedding),
     )
 
 
-def _known(kind: type[T], content: Mapping[str, Any]) -> T:
+def known(kind: type[T], content: Mapping[str, Any]) -> T:
     """The fields that this version knows, since a newer service may send more; lists become tuples."""
     names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: _frozen(content[name]) for name in names if name in content})

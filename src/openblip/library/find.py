@@ -65,13 +65,16 @@ def find(
     blip: Blip,
     query: Query,
     options: SearchOptions = SearchOptions(),  # noqa: B008 (it is frozen)
+    picture: Floats | None = None,
 ) -> Found:
-    """The best hits. Raises InputError on an id that is not there, OptionError on a filter that says nothing, DataError
-    where the library is another model's or cannot be read."""
+    """The best hits. picture: the unit vector of the query's image, where it is known already.
+
+    Raises InputError on an id that is not there, OptionError on a filter that says nothing, DataError where the library
+    is another model's or cannot be read."""
     where = where_filter(options.where)
     table.check_model(stamp(blip))
     start = time.perf_counter()
-    vector = query_vector(table, blip, query)
+    vector = query_vector(table, blip, query, picture)
     depth = _depth(query, options, "match" in blip.tasks)
     wanted = max(options.limit + bool(query.like), depth, 4 * options.limit if options.hybrid else 0)
     hits = [
@@ -91,13 +94,12 @@ def find(
     return Found(tuple(hits[: options.limit]), len(judged), round(searched_ms, 2), round(reranked_ms, 2))
 
 
-def query_vector(table: PhotoTable, blip: Blip, query: Query) -> Floats:
+def query_vector(table: PhotoTable, blip: Blip, query: Query, picture: Floats | None = None) -> Floats:
     """The unit vector [width] that is looked for: of the words, the picture, or the weighted sum of both.
 
     Raises ImageError on a picture that cannot be read, InputError on an id that is not there."""
     words = text_vector(blip, query.words) if query.words else None
-    picture: Floats | None = None
-    if query.image is not None:
+    if picture is None and query.image is not None:
         picture = blip.embed_images(query.image)[0]
     elif query.like:
         known = table.records([query.like]) if is_id(query.like) else {}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from openblip.engine import Floats
 from openblip.errors import InputError
 from openblip.image import shown_name
 from openblip.library.encode import encode_each, stamp
@@ -63,9 +64,12 @@ class Library:
         """Whose vectors it holds."""
         return self._table.model
 
-    def search(self, blip: Blip, query: Query, options: SearchOptions = _SEARCH) -> Found:
-        """The pictures that answer a query best; see `Query` and `SearchOptions`."""
-        return find(self._table, blip, query, options)
+    def search(
+        self, blip: Blip, query: Query, options: SearchOptions = _SEARCH, *, picture: Floats | None = None
+    ) -> Found:
+        """The pictures that answer a query best; see `Query` and `SearchOptions`. picture: the unit vector [width] of
+        the query's image, where it is known already."""
+        return find(self._table, blip, query, options, picture)
 
     def index(
         self,
@@ -91,6 +95,13 @@ class Library:
         nothing."""
         return self._table.listed(where_filter(where), limit)
 
+    def page(self, where: str = "", after: str = "", limit: int = 100) -> Sequence[Record]:
+        """The pictures that a filter lets through, in the order of their ids: so many of those after an id. Raises
+        OptionError on a filter that says nothing, InputError on what is no id."""
+        if after:
+            _check_id(after)
+        return self._table.page(where_filter(where), after, limit)
+
     def add(self, blip: Blip, photo: str | Path, caption: str = "") -> Record:
         """One picture of a file, now; it takes the place of a record of the same path. It is encoded before the lock is
         taken, so that others can write meanwhile.
@@ -105,16 +116,22 @@ class Library:
         if encoding.error is not None:
             raise type(encoding.error)(str(encoding.error).replace("the picture", shown_name(place.path), 1))
         record = Record(place, read_facts(content, blip.limits), caption, model, encoding.vector)
-        with only_writer(self.database, _PATIENCE_S):
-            self._table.write([record])
+        self.put([record])
         return record
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Pictures that were encoded elsewhere, by the library's model, in one transaction; each takes the place of the
+        record of its id. Raises DataError where another process is writing, or the library is another model's."""
+        for record in records:
+            self._table.check_model(record.model)
+        with only_writer(self.database, _PATIENCE_S):
+            self._table.write(records)
 
     def delete(self, identities: Sequence[str]) -> int:
         """Take pictures out of the library, not off the disk; how many there were. Raises InputError on what is no
         id."""
         for each in identities:
-            if not is_id(each):
-                raise InputError(f"{each!r} is no id of a library: give those of its records")
+            _check_id(each)
         with only_writer(self.database, _PATIENCE_S):
             return self._table.delete(identities)
 
@@ -126,3 +143,8 @@ class Library:
         """Compact what single additions left and bring the indices up to date; `index` does it by itself."""
         with only_writer(self.database, _PATIENCE_S):
             self._table.tidy()
+
+
+def _check_id(identity: str) -> None:
+    if not is_id(identity):
+        raise InputError(f"{identity!r} is no id of a library: give those of its records")

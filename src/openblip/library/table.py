@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from openblip.engine import Floats
 from openblip.errors import DataError, MissingExtra
 from openblip.image import shown_name
 from openblip.library.records import VECTOR, ModelStamp, Record, is_id, microseconds, photo_rows, photo_schema, stamp_of
+from openblip.library.where import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +124,16 @@ class PhotoTable:
             query = self._photos.search()
             query = query.where(where) if where else query
             return [Record.from_row(row) for row in query.limit(limit).to_arrow().to_pylist()]
+
+    def page(self, where: str | None, after: str, limit: int) -> list[Record]:
+        """At most so many records in the order of their ids, of those after one."""
+        filters = [f"({each})" for each in (where, after and f"id > {quoted(after)}") if each]
+        with naming_errors(self.database, "read"):
+            query = self._photos.search().select(["id"])
+            query = query.where(" AND ".join(filters)) if filters else query
+            ids = nsmallest(limit, query.to_arrow()["id"].to_pylist())
+        found = self.records(ids)
+        return [found[identity] for identity in ids if identity in found]
 
     def vectors(self) -> tuple[list[str], Floats]:
         """The ids and all vectors [pictures, width]."""

@@ -38,6 +38,9 @@ from openblip.serve.schemas import (
     PictureRequest,
     Response,
 )
+from openblip.serve.search.photos import Photos
+from openblip.serve.search.routes import REQUESTS as SEARCH_REQUESTS
+from openblip.serve.search.routes import add_search
 from openblip.serve.service import Load, Service
 from openblip.serve.settings import ServeSettings
 
@@ -82,10 +85,11 @@ _COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOIN
 def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseException], None] | None = None) -> FastAPI:
     """The application; its state has the `service`. load: a model by its name. failed: told why it cannot start."""
     service = Service(settings, load)
+    photos = Photos(service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        starting = asyncio.create_task(service.start())
+        starting = asyncio.create_task(service.start(photos.start))
         if failed is not None:
             starting.add_done_callback(lambda task: _tell(task, failed))
         try:
@@ -93,6 +97,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+            await photos.stop()
             await service.stop()
 
     async def admit(request: Request) -> None:
@@ -119,6 +124,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
     app.add_middleware(BoundedHead)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observed, metrics=service.metrics)
+    add_search(app, service, photos)
     add_openai(app, service)
     add_page(app, BUILT if settings.page else None)
     return app
@@ -186,13 +192,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         template = "#/components/schemas/{model}"
+        read_by_hand = (*REQUESTS.values(), *SEARCH_REQUESTS)
         _, described = models_json_schema(
-            [(each, "validation") for each in (*REQUESTS.values(), *OPENAI_REQUESTS)], ref_template=template
+            [(each, "validation") for each in (*read_by_hand, *OPENAI_REQUESTS)], ref_template=template
         )
         known = document["components"]["schemas"]
         for name, schema in described["$defs"].items():
             known.setdefault(name, schema)
-        for each in REQUESTS.values():
+        for each in read_by_hand:
             known[f"{each.__name__}Form"] = _form_schema(known[each.__name__])
         app.openapi_schema = document
     return app.openapi_schema
@@ -201,7 +208,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
 def _form_schema(schema: dict[str, Any]) -> dict[str, Any]:
     options = {"type": "string", "contentMediaType": "application/json", "description": "The options as JSON."}
     fields = {name: options if name == "options" else value for name, value in schema["properties"].items()}
-    fields["images"] = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+    bounds = {name: value for name, value in fields["images"].items() if name in ("minItems", "maxItems")}
+    fields["images"] = {"type": "array", **bounds, "items": {"type": "string", "format": "binary"}}
     return {**schema, "properties": fields}
 
 

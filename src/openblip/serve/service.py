@@ -67,11 +67,14 @@ class Service:
         """Whether a load balancer should send work."""
         return self.warm and not self.draining
 
-    async def start(self) -> None:
-        """Open the cache, load the first model and warm it. Raises what those raise."""
+    async def start(self, further: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Open the cache, load the first model and warm it, and do what else must be done before work is taken. Raises
+        what those raise."""
         started = time.perf_counter()
         await self._cache.open()
         await self.sets.start()
+        if further is not None:
+            await further()
         self.warm = True
         LOG.info("ready", extra={"fields": {"seconds": round(time.perf_counter() - started, 3)}})
 
@@ -151,7 +154,7 @@ class Service:
         self.check(len(body.images), inquiry)
         async with self.sets.use(body.model) as worker:
             worker.check(inquiry)
-            found = await _all(self._one(worker, image, inquiry) for image in body.images)
+            found = await all_of(self._one(worker, image, inquiry) for image in body.images)
             head = json.dumps({"model": worker.blip.name, "revision": worker.revision})[:-1]
         failed = [each for each in found if isinstance(each, Problem)]
         if len(failed) == len(found):  # nothing came of it: the request is what is wrong
@@ -165,7 +168,7 @@ class Service:
             raise ProblemError(422, "stream", "a stream is of one picture: send one, or leave out stream")
         self.check(1, body.inquiry())
         worker = await stack.enter_async_context(self.sets.use(body.model))
-        pieces = worker.stream(await self._content(body.images[0]), body.prompt, body.generate_options())
+        pieces = worker.stream(await self.content(body.images[0]), body.prompt, body.generate_options())
         stack.push_async_callback(pieces.aclose)
         return pieces
 
@@ -210,7 +213,7 @@ class Service:
     async def _one(self, worker: Worker, picture: bytes | str, inquiry: Inquiry) -> bytes | Problem:
         """A picture's result as JSON, or why there is none."""
         try:
-            examined = await worker.examine(await self._content(picture), inquiry)
+            examined = await worker.examine(await self.content(picture), inquiry)
         except InputError as error:
             return problems.problem_of(error)
         timing = {"queue_s": examined.queue_s, **asdict(examined.timing)}
@@ -220,7 +223,7 @@ class Service:
         rest = json.dumps({"cached": examined.cached, "timing": timing, "error": None})
         return examined.analysis[:-1] + b"," + rest[1:].encode()  # one object of two: nothing is parsed again
 
-    async def _content(self, picture: bytes | str) -> bytes:
+    async def content(self, picture: bytes | str) -> bytes:
         """The bytes of a picture, fetched where it is an address. Raises ImageError."""
         if isinstance(picture, bytes):
             return picture
@@ -241,7 +244,7 @@ def _failed(problem: Problem) -> bytes:
     return json.dumps({**empty, "error": problem.model_dump()}).encode()
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def all_of(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """The results in order; where one raises, the others are cancelled, and that is raised."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -94,6 +94,13 @@ class ServeSettings(BaseSettings):
     page: bool = Field(True, description="The page for people at the root; without it the root leads to /docs.")
     fetch_urls: bool = Field(False, description="Fetch pictures by https address, from public hosts alone.")
 
+    library: str = Field(
+        "", description="A photo library (docs/search.md) for /v1/images and /v1/search: a folder or s3:// address."
+    )
+    library_folder: Path | None = Field(
+        None, description="Where pictures are kept that are added over HTTP.  [OPENBLIP_LIBRARY.added]"
+    )
+
     cache_url: str = Field(
         "", repr=False, description="Where results are kept: nothing for disk, none, redis://host:6379/0 or rediss://."
     )

@@ -121,7 +121,7 @@ def cors(app: ASGIApp, origins: Sequence[str], *, credentials: bool = False) -> 
     return CORSMiddleware(
         app,
         allow_origins=list(origins),
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         allow_credentials=credentials,
         expose_headers=list(_EXPOSED),
