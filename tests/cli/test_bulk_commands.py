@@ -227,6 +227,7 @@ def test_questions_and_texts_for_all(openblip: Any, album: Path, blip: Blip) -> 
         ("ask photo0.jpg", "there is no question: give --question"),
         ("ask photo0.jpg --question-column q", "--question-column is for tables and shards"),
         ("caption photo0.jpg --trigger x", "go with --sidecar"),
+        ("caption photo0.jpg --existing skip", "go with --sidecar or --xmp"),
         ("caption . --sidecar --overwrite --existing skip", "--overwrite is --existing replace"),
         ("caption . --output c.npz", ".npz is for embeddings"),
         ("match photo0.jpg dog --output m.csv", "--output is for many photos"),

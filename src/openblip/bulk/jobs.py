@@ -32,6 +32,7 @@ class Job:
 
     name: of the command; tasks: whose checkpoints it needs; key: under which a record holds what was found, a list.
     columns: of a table, beside the source, with the entry's field and the kind; shown: how an entry is printed.
+    keywords: whether its texts are keywords, divided by commas, and no sentences.
     """
 
     name: ClassVar[str]
@@ -39,6 +40,7 @@ class Job:
     key: ClassVar[str]
     columns: ClassVar[dict[str, tuple[str, Kind]]]
     shown: ClassVar[str]
+    keywords: ClassVar[bool] = False
 
     def settings(self) -> dict[str, Any]:
         """All that the results follow from but the model, ready for JSON."""
@@ -170,6 +172,7 @@ class TagJob(Job):
     name: ClassVar[str] = "tag"
     tasks: ClassVar[tuple[Task, ...]] = ("match", "embed")
     key: ClassVar[str] = "tags"
+    keywords: ClassVar[bool] = True
     columns: ClassVar[dict[str, tuple[str, Kind]]] = {
         "label": ("label", "text"), "probability": ("probability", "number"), "similarity": ("similarity", "number"),
         "model": ("model", "text"),

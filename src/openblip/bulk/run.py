@@ -123,7 +123,7 @@ class BulkRun:
 
     def _work(self, journal: Journal | None, counts: Counts, told: Told) -> None:
         def to_do() -> Iterator[Chunk]:
-            for chunk in chunks(self.items, self.chunk, journal, self.beside):
+            for chunk in chunks(self.items, self.chunk, journal, self.beside, self.job.keywords):
                 if journal is not None and chunk.place in journal.places:
                     self._settle_earlier(chunk, journal, counts, told)
                 else:
@@ -166,7 +166,7 @@ class BulkRun:
             return None
         try:
             for beside in self.beside:
-                beside.write(item.picture, self.job.texts(record))
+                beside.write(item.picture, self.job.texts(record), self.job.keywords)
         except InputError as error:
             return error
         return None
@@ -189,7 +189,11 @@ class BulkRun:
 
 
 def chunks(
-    items: Iterable[Item], size: int, journal: Journal | None = None, beside: Sequence[Beside] = ()
+    items: Iterable[Item],
+    size: int,
+    journal: Journal | None = None,
+    beside: Sequence[Beside] = (),
+    keywords: bool = False,
 ) -> Iterator[Chunk]:
     """Items in chunks with `size` to be done in each, and any number of others. Those that a journal has come out with
     the bounds that they have there, and with nothing to be done."""
@@ -199,7 +203,7 @@ def chunks(
             if chunk.items:
                 yield chunk
             chunk, known, todo = Chunk(place), journal.places[place], 0
-        record = _settled(item, beside)  # also of a known one: files beside note which photos they belong to
+        record = _settled(item, beside, keywords)  # also of a known one: files beside note which photos they belong to
         chunk.items.append(item)
         chunk.records.append({} if known else record)
         todo += record is None and not known
@@ -211,12 +215,12 @@ def chunks(
         yield chunk
 
 
-def _settled(item: Item, beside: Sequence[Beside]) -> Record | None:
+def _settled(item: Item, beside: Sequence[Beside], keywords: bool) -> Record | None:
     """The record of an item that nothing is to be done for."""
     if item.error is not None:
         return {"source": item.source, "error": str(item.error)}
     try:
-        if not beside or any([each.wanted(item.picture) for each in beside]):  # noqa: C419 (each notes the photo)
+        if not beside or any([each.wanted(item.picture, keywords) for each in beside]):  # noqa: C419 (each notes the photo)
             return None
     except InputError as error:
         return {"source": item.source, "error": str(error)}

@@ -51,28 +51,35 @@ class Beside:
         """Where the texts of a photo go."""
         return sidecar_path(photo)
 
-    def wanted(self, photo: object) -> bool:
-        """Whether the photo is to be worked on: False where it has its file and keeps it. Raises InputError where it
-        cannot have one of its own."""
+    def wanted(self, photo: object, keywords: bool = False) -> bool:
+        """Whether the photo is to be worked on: False where it has its file and keeps it. keywords: whether its texts
+        are those. Raises InputError where it cannot have a file of its own."""
         if not isinstance(photo, Path):
             name = shown_name(photo) if isinstance(photo, str) else "a picture within a shard or table"
-            raise InputError(f"{name} has no folder to put a {self.noun} in: leave out --sidecar")
+            raise InputError(f"{name} has no folder to put a {self.noun} in: leave out --sidecar and --xmp")
         path = self.path(photo)
         if path in self._taken or path == photo:
             shared = shown_name(path.name)
             raise InputError(f"{shown_name(photo)} would share {shared} with another file: rename one of them")
         self._taken.add(path)
-        if not path.exists() or self.existing == "replace":
+        if self.existing == "replace" or not self.has(photo, keywords):
             return True
         if self.existing == "error":
             raise InputError(f"{shown_name(path)} is there already: give --existing skip or replace, or move it away")
         return False
 
-    def write(self, photo: Path, texts: Iterable[str]) -> None:
+    def write(self, photo: Path, texts: Iterable[str], keywords: bool = False) -> None:
         """Write the texts of a photo, unless it keeps the file that it has. Raises InputError where the folder cannot
         be written to."""
-        if self.existing != "replace" and self.path(photo).exists():
-            return
+        if self.existing == "replace" or not self.has(photo, keywords):
+            self.put(photo, texts, keywords)
+
+    def has(self, photo: Path, keywords: bool) -> bool:
+        """Whether the photo has its file."""
+        return self.path(photo).exists()
+
+    def put(self, photo: Path, texts: Iterable[str], keywords: bool) -> None:
+        """Write it, whole or not at all. Raises InputError."""
         with whole_file(self.path(photo), "") as part:  # what a killed run left is written over by the next
             part.write_text("".join(f"{self.wording.of(text)}\n" for text in texts), encoding="utf-8")
 

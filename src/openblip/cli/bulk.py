@@ -129,6 +129,7 @@ def sidecar_options(command: Command) -> Command:
         prefix: str,
         suffix: str,
         trigger: tuple[str, ...],
+        xmp: bool,
         **options: Any,
     ) -> Any:
         from openblip.bulk.sidecars import Beside, Wording
@@ -136,9 +137,16 @@ def sidecar_options(command: Command) -> Command:
         if overwrite and existing not in (None, "replace"):
             raise click.UsageError(f"--overwrite is --existing replace, and --existing {existing} is given too")
         wording = Wording(prefix, suffix, trigger)
-        if not sidecar and (existing or overwrite or wording != Wording()):
-            raise click.UsageError("--existing, --overwrite, --prefix, --suffix and --trigger go with --sidecar")
-        beside = [Beside("replace" if overwrite else existing or "skip", wording)] if sidecar else []
+        if not sidecar and wording != Wording():
+            raise click.UsageError("--prefix, --suffix and --trigger go with --sidecar")
+        if not (sidecar or xmp) and (existing or overwrite):
+            raise click.UsageError("--existing and --overwrite go with --sidecar or --xmp")
+        rule: Existing = "replace" if overwrite else existing or "skip"
+        beside: list[Beside] = [Beside(rule, wording)] if sidecar else []
+        if xmp:
+            from openblip.bulk.xmp import BesideXmp
+
+            beside.append(BesideXmp(rule))
         return command(*arguments, beside=beside, **options)
 
     return with_all(
@@ -146,13 +154,16 @@ def sidecar_options(command: Command) -> Command:
         click.option(
             "--existing",
             type=click.Choice(["skip", "replace", "error"]),
-            help="With --sidecar: what becomes of a photo that has its file.  [default: skip]",
+            help="With --sidecar or --xmp: what becomes of a photo that has its file.  [default: skip]",
         ),
         click.option("--overwrite", is_flag=True, help="The same as --existing replace."),
         click.option("--prefix", default="", help="With --sidecar: put this before each text, as it is."),
         click.option("--suffix", default="", help="With --sidecar: put this behind each text, as it is."),
         click.option(
             "--trigger", multiple=True, help='With --sidecar: start each text with this word and ", "; repeatable.'
+        ),
+        click.option(
+            "--xmp", is_flag=True, help="Write the description, or the tags as keywords, to dog.jpg.xmp beside dog.jpg."
         ),
     )(with_sidecars)  # type: ignore[return-value]
 
