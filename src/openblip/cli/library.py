@@ -15,7 +15,7 @@ from openblip.cli.options import FAILED, model_options
 from openblip.terminal import print_line, progress_bar, report
 
 if TYPE_CHECKING:
-    from openblip.library import Found, Hit, IndexReport
+    from openblip.library import CatalogueReport, Found, Hit, IndexReport
     from openblip.library.duplicates import DuplicateGroup
     from openblip.pipeline import Blip
 
@@ -25,7 +25,7 @@ database_option = click.option(
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="FOLDER|SHARDS...")
+@click.argument("sources", nargs=-1, required=True, metavar="FOLDER|SHARDS|CATALOGUE...")
 @database_option
 @click.option("--captions", is_flag=True, help="Caption photos that have no caption, for --hybrid and filters.")
 @click.option(
@@ -40,18 +40,29 @@ database_option = click.option(
 def index(
     sources: tuple[str, ...], database: str, captions: bool, batch_size: int, as_json: bool, load: Callable[[], Blip]
 ) -> int:
-    """Make photos searchable, or bring their library up to date.
+    """Make photos or products searchable, or bring their library up to date.
 
     Takes files, folders, globs and WebDataset shards (.tar), whose captions are kept. What has not changed is skipped,
     a moved file is known by its content, what is gone below a folder that you name is dropped, and a photo that cannot
     be read is reported. A run that was interrupted goes on where it stopped.
+
+    A catalogue of products (.csv, .tsv, .jsonl, .parquet) has a row an item: id and title, and description, price,
+    picture (a path) and other fields as there are. What its files hold no more is dropped.
     """
-    from openblip.library import IndexOptions, index_photos
+    from openblip.library import IndexOptions, index_catalogue, index_photos
+    from openblip.library.items import is_catalogue
 
     options = IndexOptions(captions, batch_size)
+    tables = [source for source in sources if is_catalogue(source)]
+    if tables and (len(tables) < len(sources) or captions):
+        raise click.UsageError("a catalogue stands alone: index photos, or with --captions, into another --db")
     check_named_model(database, load)
+    done: IndexReport | CatalogueReport
     with progress_bar() as progress:
-        done = index_photos(sources, database, load, options, lines=sys.stdin, report=report, progress=progress)
+        if tables:
+            done = index_catalogue(tables, database, load, options, report=report, progress=progress)
+        else:
+            done = index_photos(sources, database, load, options, lines=sys.stdin, report=report, progress=progress)
     if as_json:
         print_line(json.dumps(done.to_dict()))
     else:
@@ -63,15 +74,31 @@ def index(
 @click.argument("words", required=False, default="")
 @database_option
 @click.option("--image", help="A photo to find the like of; with WORDS, both count.")
-@click.option("--like", default="", metavar="ID", help="The same, of a photo of the library by its id.")
-@click.option("--weight", type=float, default=0.5, show_default=True, help="Of WORDS beside a photo, from 0 to 1.")
+@click.option(
+    "--like",
+    "--similar",
+    "like",
+    default="",
+    metavar="ID",
+    help="The same, of a photo of the library by its id, or an item of the catalogue by its own.",
+)
+@click.option("--weight", type=float, help="Of WORDS beside a photo, from 0 to 1.  [default: 0.5, of products 0.1]")
+@click.option(
+    "--by-picture",
+    type=float,
+    help="Of a catalogue: how much pictures count against texts, from 0 to 1.  [default: by what is asked]",
+)
 @click.option("--limit", "-k", type=int, default=10, show_default=True, help="How many photos.")
 @click.option("--where", default="", help='A filter, as in: taken >= 2024-06 and size > 2MB and path ~ "holiday".')
 @click.option(
     "--rerank", type=int, help="Look again, by ITM, at so many of the best.  [default: as --budget-ms allows]"
 )
 @click.option("--budget-ms", type=float, default=300, show_default=True, help="What looking again may take.")
-@click.option("--hybrid", is_flag=True, help="Search the captions for WORDS too, and fuse both orders.")
+@click.option(
+    "--hybrid/--no-hybrid",
+    default=None,
+    help="Search captions, of products title and description, for WORDS too.  [default: of products]",
+)
 @click.option("--exact", is_flag=True, help="Compare every vector, even where there is an index.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -81,33 +108,34 @@ def search(
     database: str,
     image: str | None,
     like: str,
-    weight: float,
+    weight: float | None,
+    by_picture: float | None,
     limit: int,
     where: str,
     rerank: int | None,
     budget_ms: float,
-    hybrid: bool,
+    hybrid: bool | None,
     exact: bool,
     html: Path | None,
     as_json: bool,
     load: Callable[[], Blip],
 ) -> int:
-    """Find photos of a library by WORDS, by a photo, or by both.
+    """Find photos of a library, or products of a catalogue, by WORDS, by a photo, or by both.
 
     Prints the probability that the words describe it (ITM, where it was looked at again), the cosine (ITC) and the
     path, best first. Filters: FIELD OPERATOR VALUE with = != < <= > >= and ~ (holds), joined by and, or, not
-    and brackets; the fields are path, key, caption, size, width, height, taken, modified, model, sha256 and id.
+    and brackets; the fields are path, key, caption, size, width, height, taken, modified, model, sha256 and id, and
+    of a catalogue those that it has, as in: price < 50 and colour = 'red'.
     """
     if not words and not image and not like:
         raise click.UsageError("there is nothing to look for: give WORDS, --image or --like")
     from openblip.library import Library, Query, SearchOptions
     from openblip.library.page import write_hits
-    from openblip.library.where import where_filter
 
     query = Query(words, image, like, weight)
-    options = SearchOptions(limit, where, rerank, budget_ms, hybrid, exact)
-    where_filter(where)  # what is wrong with it is said before a model is loaded
+    options = SearchOptions(limit, where, rerank, budget_ms, hybrid, exact, by_picture)
     library = Library.open(database)
+    library.check_filter(where)
     check_named_model(database, load)
     found = library.search(load(), query, options)
     if html is not None:
@@ -164,17 +192,19 @@ def check_named_model(database: str, load: Callable[[], Blip]) -> None:
         table.check_model(stamp(load()))
 
 
-def index_line(done: IndexReport) -> str:
+def index_line(done: IndexReport | CatalogueReport) -> str:
     """What an index run did."""
-    counts = {name: count for name, count in done.to_dict().items() if isinstance(count, int) and name != "photos"}
-    said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing to do"
-    return f"{done.photos:,} photos in the library: {said}; {done.seconds:.1f} s"
+    counts = {name: count for name, count in done.to_dict().items() if isinstance(count, int)}
+    total = "photos" if "photos" in counts else "items"
+    held = counts.pop(total)
+    said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    return f"{held:,} {total} in the library: {said or 'nothing to do'}; {done.seconds:.1f} s"
 
 
 def hit_line(hit: Hit) -> str:
-    """What is printed for one photo."""
+    """What is printed for one photo or product."""
     probability = "      " if hit.probability is None else f"{hit.probability:.4f}"
-    return f"{probability} {hit.similarity:+.4f} {hit.record.name}"
+    return f"{probability} {hit.similarity:+.4f} {hit.record.line}"
 
 
 def group_lines(group: DuplicateGroup) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from openblip.tasks.encoded import Encoded
 from openblip.text import clean_caption
 from openblip.types import GenerateOptions
 
+_TEXTS_A_CALL = 64
 TEXT_TOKENS = 35  # as BLIP's retrieval cuts a text, [CLS] and [SEP] included
 
 
@@ -59,8 +60,19 @@ def encode_each(
 
 def text_vector(blip: Blip, words: str) -> Floats:
     """The unit vector [width] of a text, cleaned as the captions that the model learned from."""
+    vector: Floats = text_vectors(blip, [words])[0]
+    return vector
+
+
+def text_vectors(blip: Blip, texts: Sequence[str]) -> Floats:
+    """Those of several [texts, width]; texts of like length share a call."""
     part = blip.part("embed")
     length = min(TEXT_TOKENS, part.config.text.max_positions)
-    rows = part.tokenizer.encode_unimodal([clean_caption(words) or words], length)
-    vector: Floats = part.engine.embed_texts(rows.tokens, rows.lengths)[0]
-    return vector
+    rows = part.tokenizer.encode_unimodal([clean_caption(text) or text for text in texts], length)
+    order = np.argsort(rows.lengths, kind="stable")
+    vectors = np.empty((len(texts), part.config.projection), np.float32)
+    for start in range(0, len(texts), _TEXTS_A_CALL):
+        some = order[start : start + _TEXTS_A_CALL]
+        longest = int(rows.lengths[some].max())
+        vectors[some] = part.engine.embed_texts(rows.tokens[some, :longest], rows.lengths[some])
+    return vectors

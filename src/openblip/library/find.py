@@ -11,16 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from openblip.engine import Floats
 from openblip.errors import InputError
 from openblip.library.encode import stamp, text_vector
+from openblip.library.forms import mixed as mixed
 from openblip.library.query import Query, SearchOptions
-from openblip.library.records import Record, is_id
+from openblip.library.records import Record
 from openblip.library.rerank import MAX_DEPTH, Judgement, judge
 from openblip.library.table import PhotoTable
-from openblip.library.where import where_filter
 from openblip.pipeline import Blip
 
 RANK_CONSTANT = 60  # of reciprocal rank fusion (Cormack et al. 2009)
@@ -28,7 +26,8 @@ RANK_CONSTANT = 60  # of reciprocal rank fusion (Cormack et al. 2009)
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A picture that was found. score: by which the hits are ordered; similarity: cosine to the query (ITC);
+    """A picture that was found. score: by which the hits are ordered; similarity: cosine to the query (ITC), of
+    a product the weighted mean of those of its picture and its text;
     probability: that the words describe it (ITM), where it was looked at again; text_score: of its captions (BM25),
     where they were searched and have the words."""
 
@@ -71,16 +70,18 @@ def find(
 
     Raises InputError on an id that is not there, OptionError on a filter that says nothing, DataError where the library
     is another model's or cannot be read."""
-    where = where_filter(options.where)
+    where = table.filter(options.where)
     table.check_model(stamp(blip))
     start = time.perf_counter()
-    vector = query_vector(table, blip, query, picture)
-    depth = _depth(query, options, "match" in blip.tasks)
-    wanted = max(options.limit + bool(query.like), depth, 4 * options.limit if options.hybrid else 0)
+    like = liked(table, query)
+    vector = query_vector(table, blip, query, like, options.by_picture, picture)
+    hybrid = bool(query.words) and (table.form.holds == "products" if options.hybrid is None else options.hybrid)
+    depth = _depth(query, options, "match" in blip.tasks, table.form.reranks)
+    wanted = max(options.limit + bool(query.like), depth, _fused_depth(table, options) if hybrid else 0)
     hits = [
         Hit(near.record, near.score, near.score)
         for near in table.nearest(vector, wanted, where, options.exact)
-        if near.record.id != query.like
+        if like is None or near.record.id != like.id
     ]
     searched_ms, start = (time.perf_counter() - start) * 1000, time.perf_counter()
     judged: dict[str, Judgement] = {}
@@ -89,36 +90,39 @@ def find(
         judged = judge(blip, query.words, records, options.rerank, options.budget_ms)
         hits = reordered(hits, judged)
     reranked_ms = (time.perf_counter() - start) * 1000
-    if options.hybrid and query.words:
-        hits = _fused(hits, table, query.words, wanted, where, vector)
+    if hybrid:
+        fused = _fused(hits, table, query, wanted, where, vector)
+        hits = [hit for hit in fused if like is None or hit.record.id != like.id]
     return Found(tuple(hits[: options.limit]), len(judged), round(searched_ms, 2), round(reranked_ms, 2))
 
 
-def query_vector(table: PhotoTable, blip: Blip, query: Query, picture: Floats | None = None) -> Floats:
-    """The unit vector [width] that is looked for: of the words, the picture, or the weighted sum of both.
+def liked(table: PhotoTable, query: Query) -> Record | None:
+    """The record that others are to be like, if any. Raises InputError on an id that is not there."""
+    if not query.like:
+        return None
+    key = table.form.key(query.like)
+    found = table.records([key]).get(key) if key else None
+    if found is None:
+        one = "product" if table.form.holds == "products" else "picture"
+        raise InputError(f"there is no {one} {query.like!r} in the library: give the id of a hit")
+    return found
 
-    Raises ImageError on a picture that cannot be read, InputError on an id that is not there."""
+
+def query_vector(
+    table: PhotoTable,
+    blip: Blip,
+    query: Query,
+    like: Record | None,
+    by_picture: float | None = None,
+    picture: Floats | None = None,
+) -> Floats:
+    """What is looked for: of the words, the picture, or the weighted sum of both; see `Form.sought`.
+
+    Raises ImageError on a picture that cannot be read."""
     words = text_vector(blip, query.words) if query.words else None
     if picture is None and query.image is not None:
         picture = blip.embed_images(query.image)[0]
-    elif query.like:
-        known = table.records([query.like]) if is_id(query.like) else {}
-        if query.like not in known:
-            raise InputError(f"there is no picture {query.like!r} in the library: give the id of a hit")
-        picture = known[query.like].vector
-    return mixed(words, picture, query.weight)
-
-
-def mixed(words: Floats | None, picture: Floats | None, weight: float) -> Floats:
-    """The unit vector of what there is. weight: of the words, where there are both."""
-    if words is None or picture is None:
-        vector = words if picture is None else picture
-        assert vector is not None
-    else:
-        vector = weight * words + (1 - weight) * picture
-    length = float(np.linalg.norm(vector))
-    unit: Floats = np.asarray(vector / length if length else vector, np.float32)
-    return unit
+    return table.form.sought(words, picture, like, query.weight, by_picture)
 
 
 def reordered(hits: Sequence[Hit], judged: dict[str, Judgement]) -> list[Hit]:
@@ -131,25 +135,39 @@ def reordered(hits: Sequence[Hit], judged: dict[str, Judgement]) -> list[Hit]:
     return sorted(first, key=lambda hit: -hit.score) + [hit for hit in hits if hit.record.id not in judged]
 
 
-def _depth(query: Query, options: SearchOptions, can_match: bool) -> int:
+def _depth(query: Query, options: SearchOptions, can_match: bool, by_default: bool) -> int:
     """How many candidates re-ranking may ask for; 0 where it does not apply."""
     if not query.by_words_alone or not can_match:
         return 0
     if options.rerank is not None:
         return options.rerank
-    return MAX_DEPTH if options.budget_ms else 0
+    return MAX_DEPTH if options.budget_ms and by_default else 0
+
+
+def _fused_depth(table: PhotoTable, options: SearchOptions) -> int:
+    """How many of either order are fused; of products more, as many texts have a common word such as a colour."""
+    return max(200 if table.form.holds == "products" else 0, 4 * options.limit)
 
 
 def _fused(
-    hits: Sequence[Hit], table: PhotoTable, words: str, wanted: int, where: str | None, vector: Floats
+    hits: Sequence[Hit], table: PhotoTable, query: Query, wanted: int, where: str | None, vector: Floats
 ) -> list[Hit]:
-    """Reciprocal rank fusion of the order so far and that of the captions."""
+    """By the order so far and that of the full text: of photos by reciprocal ranks, as both say little of how much
+    better one is; of products by the sum of scores, the best of the full text counted as its weight."""
+    told = table.saying(query.words, wanted, where)
+    weight = table.form.text_weight(not query.by_words_alone)
+    best = max((near.score for near in told), default=1.0)
     by_id = {hit.record.id: hit for hit in hits}
-    scores = {hit.record.id: 1 / (RANK_CONSTANT + rank) for rank, hit in enumerate(hits, 1)}
-    for rank, near in enumerate(table.saying(words, wanted, where), 1):
-        similarity = float(near.record.vector @ vector)
-        hit = by_id.get(near.record.id) or Hit(near.record, 0.0, similarity)
-        by_id[near.record.id] = replace(hit, text_score=near.score)
-        scores[near.record.id] = scores.get(near.record.id, 0.0) + 1 / (RANK_CONSTANT + rank)
+    scores = {
+        hit.record.id: 1 / (RANK_CONSTANT + rank) if weight is None else hit.score for rank, hit in enumerate(hits, 1)
+    }
+    for rank, near in enumerate(told, 1):
+        identity, similarity = near.record.id, float(near.record.vector @ vector)
+        hit = by_id.get(identity) or Hit(near.record, similarity, similarity)
+        by_id[identity] = replace(hit, text_score=near.score)
+        if weight is None:
+            scores[identity] = scores.get(identity, 0.0) + 1 / (RANK_CONSTANT + rank)
+        else:
+            scores[identity] = hit.score + weight * near.score / best
     fused = [replace(hit, score=scores[identity]) for identity, hit in by_id.items()]
     return sorted(fused, key=lambda hit: -hit.score)

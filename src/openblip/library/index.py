@@ -154,6 +154,7 @@ class _Run:
         """An existing library; a new one is made when its first picture is written."""
         if PhotoTable.is_there(self._database):
             self._table = PhotoTable.open(self._database)
+            self._table.check_holds("photos")
 
     def _remember(self) -> None:
         for known in self._table.known() if self._table is not None else ():

@@ -15,10 +15,9 @@ from openblip.library.find import Found, find
 from openblip.library.index import IndexOptions, IndexReport, Progress, Report, index_photos
 from openblip.library.lock import only_writer
 from openblip.library.query import Query, SearchOptions
-from openblip.library.records import ModelStamp, Record, is_id
+from openblip.library.records import ModelStamp, Record
 from openblip.library.scan import place_of, read_place
 from openblip.library.table import PhotoTable
-from openblip.library.where import where_filter
 from openblip.pipeline import Blip
 
 _SEARCH = SearchOptions()
@@ -60,6 +59,15 @@ class Library:
         return self._table.database
 
     @property
+    def holds(self) -> str:
+        """What it is a library of: "photos", or "products" of a catalogue, whose records are `Product`."""
+        return self._table.form.holds
+
+    def check_filter(self, where: str) -> None:
+        """Raise OptionError on a filter that says nothing here, before a model is loaded."""
+        self._table.filter(where)
+
+    @property
     def model(self) -> ModelStamp:
         """Whose vectors it holds."""
         return self._table.model
@@ -87,20 +95,28 @@ class Library:
         )
 
     def get(self, identity: str) -> Record | None:
-        """The picture with an id, None where there is none."""
-        return self._table.records([identity]).get(identity) if is_id(identity) else None
+        """The picture, or the product, with an id, None where there is none."""
+        key = self._table.form.key(identity)
+        return self._table.records([key]).get(key) if key else None
 
     def list(self, where: str = "", limit: int = 100) -> list[Record]:
         """Some pictures, those that a filter lets through, in no order. Raises OptionError on a filter that says
         nothing."""
-        return self._table.listed(where_filter(where), limit)
+        return self._table.listed(self._table.filter(where), limit)
 
     def page(self, where: str = "", after: str = "", limit: int = 100) -> Sequence[Record]:
         """The pictures that a filter lets through, in the order of their ids: so many of those after an id. Raises
         OptionError on a filter that says nothing, InputError on what is no id."""
         if after:
-            _check_id(after)
-        return self._table.page(where_filter(where), after, limit)
+            after = self._key(after)
+        return self._table.page(self._table.filter(where), after, limit)
+
+    def _key(self, identity: str) -> str:
+        """The id in the table. Raises InputError on what is none."""
+        key = self._table.form.key(identity)
+        if key is None:
+            raise InputError(f"{identity!r} is no id of a library: give those of its records")
+        return key
 
     def add(self, blip: Blip, photo: str | Path, caption: str = "") -> Record:
         """One picture of a file, now; it takes the place of a record of the same path. It is encoded before the lock is
@@ -109,6 +125,7 @@ class Library:
         Raises ImageError where it cannot be read, DataError where another process is writing, or the library is
         another model's."""
         model = stamp(blip)
+        self._table.check_holds("photos")
         self._table.check_model(model)
         place = place_of(Path(photo))
         content = read_place(place)
@@ -122,6 +139,7 @@ class Library:
     def put(self, records: Sequence[Record]) -> None:
         """Pictures that were encoded elsewhere, by the library's model, in one transaction; each takes the place of the
         record of its id. Raises DataError where another process is writing, or the library is another model's."""
+        self._table.check_holds("photos")
         for record in records:
             self._table.check_model(record.model)
         with only_writer(self.database, _PATIENCE_S):
@@ -130,10 +148,9 @@ class Library:
     def delete(self, identities: Sequence[str]) -> int:
         """Take pictures out of the library, not off the disk; how many there were. Raises InputError on what is no
         id."""
-        for each in identities:
-            _check_id(each)
+        keys = [self._key(each) for each in identities]
         with only_writer(self.database, _PATIENCE_S):
-            return self._table.delete(identities)
+            return self._table.delete(keys)
 
     def picture(self, record: Record) -> bytes:
         """The bytes of a picture, from its file or shard. Raises ImageError or DataError where they are gone."""
@@ -143,8 +160,3 @@ class Library:
         """Compact what single additions left and bring the indices up to date; `index` does it by itself."""
         with only_writer(self.database, _PATIENCE_S):
             self._table.tidy()
-
-
-def _check_id(identity: str) -> None:
-    if not is_id(identity):
-        raise InputError(f"{identity!r} is no id of a library: give those of its records")

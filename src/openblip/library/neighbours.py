@@ -7,10 +7,11 @@ Below ANN_ROWS every vector is compared, which is exact; from there on an invert
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from openblip.library.records import VECTOR
 
+Distance = Literal["cosine", "dot"]
 ANN_ROWS = 50_000
 _STALE = 0.2  # share of rows that an index does not know yet, from which on it is built anew
 _PROBES = 20  # of some 250 parts of a million vectors; more of them find hardly more
@@ -22,23 +23,23 @@ def tuned(query: Any, limit: int) -> Any:
     return query.nprobes(_PROBES).refine_factor(max(2, _CANDIDATES // limit))
 
 
-def build_indices(table: Any) -> None:
+def build_indices(table: Any, distance: Distance = "cosine") -> None:
     """Build what pays and is not there: of the vectors, and of the captions."""
     rows = table.count_rows()
     indexed = {column: index for index in table.list_indices() for column in index.columns}
     if rows >= ANN_ROWS and _unindexed(table, indexed.get(VECTOR), rows) > _STALE:
-        build_vector_index(table)
+        build_vector_index(table, distance)
     if "caption" not in indexed and table.count_rows("caption != ''"):
         from lancedb.index import FTS
 
         table.create_index("caption", config=FTS())
 
 
-def build_vector_index(table: Any) -> None:
+def build_vector_index(table: Any, distance: Distance = "cosine") -> None:
     """Over all vectors, in the place of one that is there."""
     from lancedb.index import IvfRq
 
-    table.create_index(VECTOR, config=IvfRq(distance_type="cosine", max_iterations=10, sample_rate=64), replace=True)
+    table.create_index(VECTOR, config=IvfRq(distance_type=distance, max_iterations=10, sample_rate=64), replace=True)
 
 
 def has_text_index(table: Any) -> bool:

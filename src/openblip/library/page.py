@@ -31,7 +31,7 @@ figcaption { margin-top: .4rem; } small { opacity: .75; } b { float: right; font
 
 def write_hits(path: Path, title: str, found: Found) -> None:
     """A contact sheet, best first. Raises InputError where the file cannot be written."""
-    note = f"{len(found.hits)} photos; ITM looked at {found.reranked}."
+    note = f"{len(found.hits)} hits; ITM looked at {found.reranked}."
     _write(path, title, note, "<main>\n" + "\n".join(_hit(hit) for hit in found.hits) + "\n</main>")
 
 

@@ -11,16 +11,17 @@ from openblip.image import ImageSource
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Words, a picture, or both, or what is like a picture of the library.
+    """Words, a picture, or both, or what is like a picture of the library, or like an item of its catalogue.
 
-    image: anything that `Blip` takes; like: an id of the library. weight: of the words, where a picture stands beside
-    them. Raises InputError where there is nothing to look for, OptionError on a weight outside of 0 to 1.
+    image: anything that `Blip` takes; like: an id of the library, of a catalogue the item's own. weight: of the words,
+    where a picture stands beside them; None: one half, of products as was found best. Raises InputError where there is
+    nothing to look for, OptionError on a weight outside of 0 to 1.
     """
 
     words: str = ""
     image: ImageSource | None = field(default=None, repr=False)
     like: str = ""
-    weight: float = 0.5
+    weight: float | None = None
 
     def __post_init__(self) -> None:
         if self.words and self.words.isspace():
@@ -29,7 +30,7 @@ class Query:
             raise InputError("there is nothing to look for: give words, a picture, or both")
         if self.image is not None and self.like:
             raise InputError("a picture and an id of the library are given: give one of them")
-        if not 0 <= self.weight <= 1:
+        if self.weight is not None and not 0 <= self.weight <= 1:
             raise OptionError(f"weight={self.weight!r} is out of range: give 0 (the picture alone) to 1 (the words)")
 
     @property
@@ -44,8 +45,10 @@ class SearchOptions:
 
     limit: how many are wanted. where: a filter, see `openblip.library.where`. rerank: how many of the best by ITC are
     looked at again by ITM, where words alone are looked for; None: as many as budget_ms allows on this machine, up to
-    64; 0: none. hybrid: whether the captions are searched for the words too, and both orders fused. exact: every vector
-    is compared, even where there is an index.
+    64; 0: none. hybrid: whether the captions, of products title and description, are searched for
+    the words too, and both fused; None: for products alone. exact: every vector
+    is compared, even where there is an index. by_picture: of products alone, how much the picture counts against the
+    text, 0 to 1; None: as was found best for what is asked.
 
     Raises OptionError on a value outside its range.
     """
@@ -54,11 +57,13 @@ class SearchOptions:
     where: str = ""
     rerank: int | None = None
     budget_ms: float = 300.0
-    hybrid: bool = False
+    hybrid: bool | None = None
     exact: bool = False
+    by_picture: float | None = None
 
     RANGES: ClassVar[dict[str, tuple[float, float]]] = {
-        "limit": (1, 10_000), "rerank": (0, 1000), "budget_ms": (0, 600_000)
+        "limit": (1, 10_000), "rerank": (0, 1000), "budget_ms": (0, 600_000),
+        "by_picture": (0, 1),
     }  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -96,6 +96,11 @@ class Record:
         """Of its place."""
         return self.place.name
 
+    @property
+    def line(self) -> str:
+        """As a list of hits shows it."""
+        return self.name
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON; without the vector."""
         values = self.to_row()
@@ -154,7 +159,7 @@ def photo_schema(model: ModelStamp) -> pa.Schema:
 
 
 def stamp_of(schema: pa.Schema) -> ModelStamp:
-    """What `photo_schema` wrote."""
+    """What `photo_schema` wrote; the width is that of all of a row's vector."""
     values = {name.decode(): value.decode() for name, value in (schema.metadata or {}).items()}
     width = schema.field(VECTOR).type.list_size
     return ModelStamp(values.get("openblip.model", ""), values.get("openblip.revision", ""), width)
@@ -165,7 +170,9 @@ def photo_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     rows = [record.to_row() for record in records]
-    columns = {name: pa.array([row[name] for row in rows], schema.field(name).type) for name in FIELDS}
+    columns = {
+        each.name: pa.array([row[each.name] for row in rows], each.type) for each in schema if each.name != VECTOR
+    }
     vectors = np.stack([record.vector for record in records]).astype(np.float16)
     columns[VECTOR] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     return pa.table(columns, schema=schema)

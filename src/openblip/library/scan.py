@@ -103,7 +103,10 @@ def place_of(photo: Path) -> Place:
 
 
 def read_place(place: Place) -> bytes:
-    """The bytes of a picture that was indexed. Raises ImageError or DataError where they are not there any more."""
+    """The bytes of a picture that was indexed. Raises ImageError or DataError where they are not there any more, or
+    there never was one."""
+    if not place.path:
+        raise ImageError("the item has no picture that can be read: give it one in its catalogue")
     if place.key:
         return read_member(Path(place.path), place.key, place.offset, place.size)
     try:

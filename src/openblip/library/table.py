@@ -19,8 +19,10 @@ import numpy as np
 from openblip.engine import Floats
 from openblip.errors import DataError, MissingExtra
 from openblip.image import shown_name
-from openblip.library.records import VECTOR, ModelStamp, Record, is_id, microseconds, photo_rows, photo_schema, stamp_of
-from openblip.library.where import quoted
+from openblip.library.forms import Form, PhotoForm
+from openblip.library.products import ITEM, ProductForm
+from openblip.library.records import VECTOR, ModelStamp, Record, is_id, microseconds, photo_rows, stamp_of
+from openblip.library.where import quoted, where_filter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,12 +54,17 @@ class Near:
 
 
 class PhotoTable:
-    """One library. model: whose vectors it holds."""
+    """One library. model: whose vectors it holds; form: of photos, or of the products of a catalogue."""
 
     def __init__(self, database: str, connection: Any, photos: Any) -> None:
         self.database, self._connection, self._photos = database, connection, photos
-        self._schema: pa.Schema = photos.schema
-        self.model = stamp_of(self._schema)
+        self._read_schema()
+
+    def _read_schema(self) -> None:
+        self._schema: pa.Schema = self._photos.schema
+        self.form: Form = ProductForm.of(self._schema) if ITEM in self._schema.names else PhotoForm()
+        stamp = stamp_of(self._schema)
+        self.model = ModelStamp(stamp.name, stamp.revision, stamp.width // (2 if ITEM in self._schema.names else 1))
 
     @classmethod
     def open(cls, database: str | Path) -> PhotoTable:
@@ -74,12 +81,12 @@ class PhotoTable:
             return cls(where, connection, photos)
 
     @classmethod
-    def create(cls, database: str | Path, model: ModelStamp) -> PhotoTable:
-        """An empty library. Raises DataError where it cannot be written."""
+    def create(cls, database: str | Path, model: ModelStamp, form: Form | None = None) -> PhotoTable:
+        """An empty library, of photos unless another form is given. Raises DataError where it cannot be written."""
         where = str(database)
         with naming_errors(where, "written"):
             connection = connect(where, create=True)
-            return cls(where, connection, connection.create_table(PHOTOS, schema=photo_schema(model)))
+            return cls(where, connection, connection.create_table(PHOTOS, schema=(form or PhotoForm()).schema(model)))
 
     @classmethod
     def is_there(cls, database: str | Path) -> bool:
@@ -100,6 +107,42 @@ class PhotoTable:
                 f"--model {self.model.name}, or index into another --db"
             )
 
+    def check_holds(self, kind: str) -> None:
+        """Raise DataError where it holds "products" and "photos" were meant, or the other way round."""
+        if self.form.holds != kind:
+            raise DataError(
+                f"{shown_name(self.database)} is a library of {self.form.holds}, not of {kind}: name another --db"
+            )
+
+    def filter(self, text: str) -> str | None:
+        """A filter as a user writes it, for LanceDB, on the fields that are there now: another process may have changed
+        those of a catalogue. Raises OptionError on one that says nothing."""
+        if self.form.holds == "products":
+            with naming_errors(self.database, "read"):
+                self._read_schema()
+        return where_filter(text, self.form.fields, self.form.columns)
+
+    def reshape(self, form: ProductForm) -> None:
+        """Columns for what a catalogue has now, empty where they are new; what it has no more goes."""
+        now = {column.name: column for column in form.other_columns()}
+        assert isinstance(self.form, ProductForm)
+        old = {column.name: column for column in self.form.other_columns()}
+        stale = [name for name, column in old.items() if name not in now or now[name].type != column.type]
+        fresh = [column for name, column in now.items() if name not in old or name in stale]
+        with naming_errors(self.database, "written"):
+            if stale:
+                self._photos.drop_columns(stale)
+            if fresh:
+                self._photos.add_columns(fresh)
+            self._read_schema()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """All that is kept of every record but its vector."""
+        with naming_errors(self.database, "read"):
+            columns = [name for name in self._schema.names if name != VECTOR]
+            for batch in self._photos.search().select(columns).to_batches(batch_size=8192):
+                yield from batch.to_pylist()
+
     def known(self) -> Iterator[Known]:
         """Every picture, as an index run wants it."""
         with naming_errors(self.database, "read"):
@@ -114,8 +157,8 @@ class PhotoTable:
         found: dict[str, Record] = {}
         with naming_errors(self.database, "read"):
             for part in _portions(ids):
-                rows = self._photos.search().where(_among(part)).limit(len(part)).to_arrow().to_pylist()
-                found |= {row["id"]: Record.from_row(row) for row in rows}
+                rows = _rows(self._photos.search().where(_among(part)).limit(len(part)).to_arrow())
+                found |= {row["id"]: self.form.record(row) for row in rows}
         return found
 
     def listed(self, where: str | None, limit: int) -> list[Record]:
@@ -123,7 +166,7 @@ class PhotoTable:
         with naming_errors(self.database, "read"):
             query = self._photos.search()
             query = query.where(where) if where else query
-            return [Record.from_row(row) for row in query.limit(limit).to_arrow().to_pylist()]
+            return [self.form.record(row) for row in _rows(query.limit(limit).to_arrow())]
 
     def page(self, where: str | None, after: str, limit: int) -> list[Record]:
         """At most so many records in the order of their ids, of those after one."""
@@ -136,13 +179,16 @@ class PhotoTable:
         return [found[identity] for identity in ids if identity in found]
 
     def vectors(self) -> tuple[list[str], Floats]:
-        """The ids and all vectors [pictures, width]."""
+        """The ids and the vectors of all pictures [pictures, width]."""
         with naming_errors(self.database, "read"):
             table = self._photos.search().select(["id", VECTOR]).to_arrow()
             matrix = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[VECTOR].chunks]
-            width = self.model.width
-            joined = np.concatenate(matrix) if matrix else np.zeros(0, np.float16)
-            return table["id"].to_pylist(), joined.reshape(-1, width).astype(np.float32)
+            whole = np.concatenate(matrix) if matrix else np.zeros(0, np.float16)
+            width = self._schema.field(VECTOR).type.list_size
+            pictures = self.form.pictures(whole.reshape(-1, width).astype(np.float32))
+            there = np.flatnonzero(pictures.any(axis=1))
+            ids = table["id"].to_pylist()
+            return [ids[place] for place in there], pictures[there]
 
     def write(self, records: Sequence[Record], fresh: bool = False, gone: Sequence[str] = ()) -> None:
         """Put records in the place of those with their ids, and take out those that are gone, in one transaction.
@@ -167,12 +213,13 @@ class PhotoTable:
             return sum(int(self._photos.delete(_among(part)).num_deleted_rows) for part in _portions(ids))
 
     def nearest(self, vector: Floats, limit: int, where: str | None = None, exact: bool = False) -> list[Near]:
-        """The records with the greatest cosine to a unit vector [width], the best first; by the index where there is
-        one, unless exact."""
+        """The records with the greatest cosine to a unit vector [width], of products the greatest product with what
+        `Form.sought` gives, the best first; by the index where there is one, unless exact."""
         from openblip.library.neighbours import tuned
 
         with naming_errors(self.database, "searched"):
-            query = self._photos.search(vector, vector_column_name=VECTOR).distance_type("cosine").limit(limit)
+            query = self._photos.search(vector, vector_column_name=VECTOR)
+            query = query.distance_type(self.form.distance).limit(limit)
             query = query.bypass_vector_index() if exact else tuned(query, limit)
             query = query.where(where, prefilter=True) if where else query
             found = query.select(["id", "_distance"]).with_row_id(True).to_arrow()
@@ -186,8 +233,8 @@ class PhotoTable:
             return []
         same = {"model": self.model.name, "revision": self.model.revision}
         columns = [name for name in self._schema.names if name not in same]
-        taken = self._photos.take_row_ids(rows).select(columns).to_arrow().to_pylist()
-        found = {row["id"]: Record.from_row({**row, **same}) for row in taken}
+        taken = _rows(self._photos.take_row_ids(rows).select(columns).to_arrow())
+        found = {row["id"]: self.form.record({**row, **same}) for row in taken}
         if not found.keys() >= set(ids):
             found |= self.records([each for each in ids if each not in found])
         return [found[each] for each in ids if each in found]
@@ -202,15 +249,15 @@ class PhotoTable:
 
         with naming_errors(self.database, "searched"):
             query = self._photos.search(MatchQuery(words, "caption"), query_type="fts").limit(limit)
-            rows = (query.where(where, prefilter=True) if where else query).to_arrow().to_pylist()
-        return [Near(Record.from_row(row), float(row["_score"])) for row in rows]
+            rows = _rows((query.where(where, prefilter=True) if where else query).to_arrow())
+        return [Near(self.form.record(row), float(row["_score"])) for row in rows]
 
     def tidy(self) -> None:
         """Compact what many small writes left, bring the indices up to date, and build those that pay now."""
         from openblip.library.neighbours import build_indices
 
         with naming_errors(self.database, "written"):
-            build_indices(self._photos)
+            build_indices(self._photos, self.form.distance)
             self._photos.optimize(cleanup_older_than=_KEPT_VERSIONS)
 
     def done_shards(self) -> dict[str, tuple[int, int]]:
@@ -264,6 +311,16 @@ def naming_errors(database: str, done: str) -> Iterator[None]:
             f"the library {shown_name(database)} cannot be {done}: {reason}: check the folder, its room and its "
             "permissions"
         ) from error
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    """By column; vectors as arrays, which lists of numbers would take ten times as long for."""
+    rows: list[dict[str, Any]] = table.drop_columns([VECTOR]).to_pylist()
+    width = table.schema.field(VECTOR).type.list_size
+    chunks = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, width) for chunk in table[VECTOR].chunks]
+    for row, vector in zip(rows, (vector for chunk in chunks for vector in chunk), strict=True):
+        row[VECTOR] = vector
+    return rows
 
 
 def _texts(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:

@@ -40,8 +40,12 @@ _DATES = (
 _COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
 
 
-def where_filter(text: str, fields: Mapping[str, Kind] = PHOTO_FIELDS) -> str | None:
-    """A filter of LanceDB, None for an empty text.
+def where_filter(
+    text: str,
+    fields: Mapping[str, Kind] = PHOTO_FIELDS,
+    columns: Mapping[str, str] = {},
+) -> str | None:
+    """A filter of LanceDB, None for an empty text. columns: of fields that have another name in the table.
 
     FIELD OPERATOR VALUE, joined by and, or, not and brackets. Operators: = != < <= > >= and, for text, ~ (holds, in
     capital letters or not). "= none" and "!= none" ask whether there is a value. A date stands for all of its day,
@@ -51,7 +55,7 @@ def where_filter(text: str, fields: Mapping[str, Kind] = PHOTO_FIELDS) -> str | 
         return None
     if len(text) > MAX_LENGTH:
         raise OptionError(f"the filter has {len(text)} characters: give at most {MAX_LENGTH}")
-    return _Parser(text, fields).parse()
+    return _Parser(text, fields, columns).parse()
 
 
 def quoted(value: str) -> str:
@@ -68,8 +72,8 @@ class _Token:
 class _Parser:
     """Recursive descent: or, and, not, comparison."""
 
-    def __init__(self, text: str, fields: Mapping[str, Kind]) -> None:
-        self._text, self._fields, self._depth = text, fields, 0
+    def __init__(self, text: str, fields: Mapping[str, Kind], columns: Mapping[str, str]) -> None:
+        self._text, self._fields, self._columns, self._depth = text, fields, columns, 0
         self._tokens, self._place = [*self._split()], 0
 
     def _split(self) -> Iterator[_Token]:
@@ -145,19 +149,19 @@ class _Parser:
         return self._compared(field, operator, given, value.kind == "word")
 
     def _compared(self, field: str, operator: str, value: str, bare: bool) -> str:
-        kind = self._fields[field]
+        kind, column = self._fields[field], self._columns.get(field, field)
         if bare and value.lower() == "none" and operator in ("=", "!="):
-            empty = f"({field} IS NULL OR {field} = '')" if kind == "text" else f"{field} IS NULL"
+            empty = f"({column} IS NULL OR {column} = '')" if kind == "text" else f"{column} IS NULL"
             return empty if operator == "=" else f"NOT ({empty})"
         if operator == "~":
             if kind != "text":
                 raise self._error(f"~ is for texts, and {field} is none: give {' '.join(_COMPARISONS)}")
-            return f"contains(lower({field}), {quoted(value.lower())})"
+            return f"contains(lower({column}), {quoted(value.lower())})"
         if kind == "text":
-            return f"{field} {operator} {quoted(value)}"
+            return f"{column} {operator} {quoted(value)}"
         if kind in ("number", "bytes"):
-            return f"{field} {operator} {self._number(field, kind, value)}"
-        return self._span(field, operator, value, kind)
+            return f"{column} {operator} {self._number(field, kind, value)}"
+        return self._span(field, column, operator, value, kind)
 
     def _number(self, field: str, kind: Kind, value: str) -> str:
         match = _NUMBER.fullmatch(value)
@@ -168,17 +172,17 @@ class _Parser:
         number = float(match[1]) * _SCALES[unit]
         return str(int(number)) if number.is_integer() else repr(number)
 
-    def _span(self, field: str, operator: str, value: str, kind: Kind) -> str:
+    def _span(self, field: str, column: str, operator: str, value: str, kind: Kind) -> str:
         """A date is the span from its start to its end."""
         start, end = self._moments(field, value)
         first, last = (self._literal(moment, kind) for moment in (start, end))
         return {
-            "=": f"({field} >= {first} AND {field} < {last})",
-            "!=": f"({field} < {first} OR {field} >= {last})",
-            "<": f"{field} < {first}",
-            "<=": f"{field} < {last}",
-            ">": f"{field} >= {last}",
-            ">=": f"{field} >= {first}",
+            "=": f"({column} >= {first} AND {column} < {last})",
+            "!=": f"({column} < {first} OR {column} >= {last})",
+            "<": f"{column} < {first}",
+            "<=": f"{column} < {last}",
+            ">": f"{column} >= {last}",
+            ">=": f"{column} >= {first}",
         }[operator]
 
     def _literal(self, moment: datetime, kind: Kind) -> str:
