@@ -32,7 +32,7 @@ PAGE_SOURCES := $(shell find web/app web/components web/lib web/public web/scrip
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/service
-	@if web/scripts/ready.sh node; then $(MAKE) --no-print-directory page; fi
+	@web/scripts/ready.sh node && $(MAKE) --no-print-directory page || echo "serving without the page" >&2
 	$(BIN)/openblip caption samples
 	$(BIN)/openblip serve --port $(PORT)
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-import { caption, card, choose, drop, expect, look, open, sample, test, useSample } from "./page";
+import { caption, card, choose, drop, expect, expectNoOverflow, look, open, sample, test, useSample } from "./page";
 
 test("a first visit: a sample is described, with how sure it is and how long it took", async ({ page }) => {
   await open(page);
@@ -76,7 +76,7 @@ test("copying and saving", async ({ page, context }) => {
   expect(JSON.parse(readFileSync(await asJson.path(), "utf-8"))).toMatchObject({ file: "camera.jpg", text, model: "mini" });
 });
 
-test("dropping and pasting", async ({ page }) => {
+test("dropping, pasting and the camera, at any width", async ({ page }) => {
   await open(page);
   const body = readFileSync(sample("chelsea.jpg"));
   await drop(page, [{ name: "dropped.jpg", type: "image/jpeg", body }]);
@@ -88,6 +88,12 @@ test("dropping and pasting", async ({ page }) => {
     window.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
   }, body.toString("base64"));
   await expect(caption(card(page, "pasted.jpg"))).toBeVisible();
+  await page.locator('[data-intake="camera"]').setInputFiles(sample("camera.jpg"));
+  await expect(caption(card(page, "camera.jpg"))).toBeVisible();
+  for (const width of [360, 700, 1024, 1920]) {
+    await page.setViewportSize({ width, height: 800 });
+    await expectNoOverflow(page);
+  }
   await page.getByRole("button", { name: "Remove all" }).click();
   await expect(page.getByText("Drop pictures here")).toBeVisible();
 });

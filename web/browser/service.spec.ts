@@ -91,6 +91,17 @@ test("a service that is gone and comes back: nothing typed is lost, and it goes 
   await expect(page.getByRole("button", { name: /Service and model/ })).toContainText("ready");
 });
 
+test("offline, and back", async ({ page, context }) => {
+  await open(page, "/#ask");
+  await choose(page, sample("camera.jpg"));
+  await context.setOffline(true);
+  await page.getByRole("button", { name: "How many people are there?" }).click();
+  await expect(page.getByText("You are offline")).toBeVisible();
+  await expect(page.getByRole("button", { name: /Service and model/ })).toContainText("offline");
+  await context.setOffline(false);
+  await expect(page.locator("[data-answer]")).toContainText(/one/);
+});
+
 test("a model that is still being loaded", async ({ page }) => {
   const loading = { status: 503, "retry-after": "1", "content-type": "application/problem+json" };
   let isLoading = true;

@@ -103,7 +103,7 @@ function AnswerView({ answer }: { answer: AnswerResult }) {
           {answer.others.map(([text, probability]) => (
             <span key={text} className="flex max-w-full items-center gap-2">
               <bdi className="min-w-0 break-words">{text}</bdi>
-              <Share share={probability} label={describe.sure} />
+              <Share share={probability} label={describe.sure} isSmall />
             </span>
           ))}
         </div>
@@ -112,11 +112,11 @@ function AnswerView({ answer }: { answer: AnswerResult }) {
   );
 }
 
-function Share({ share, label }: { share: number; label: string }) {
+function Share({ share, label, isSmall = false }: { share: number; label: string; isSmall?: boolean }) {
   const percent = 100 * share;
   return (
     <span className="inline-flex shrink-0 items-center gap-2 text-sm whitespace-nowrap text-muted">
-      <Bar share={share} label={label} className="w-14" />
+      <Bar share={share} label={label} className={isSmall ? "w-14 max-sm:hidden" : "w-14"} />
       <span className="tabular-nums">{percent > 0 && percent < 1 ? "< 1" : Math.round(percent)} %</span>
     </span>
   );

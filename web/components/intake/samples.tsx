@@ -35,11 +35,11 @@ export function Samples() {
               className="group overflow-hidden rounded-xl border border-line bg-sunken"
             >
               <img
-                src={`/samples/${sample.file}`}
+                src={`/samples/small/${sample.file}`}
                 alt=""
-                width={300}
-                height={200}
-                className="aspect-3/2 w-full object-cover object-[50%_20%] transition-transform group-hover:scale-105 motion-reduce:transform-none"
+                width={360}
+                height={240}
+                className="aspect-3/2 w-full object-cover transition-transform group-hover:scale-105 motion-reduce:transform-none"
               />
             </button>
             <p className="text-xs text-muted">
