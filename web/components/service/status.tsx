@@ -141,13 +141,16 @@ function Details({ state, onClose }: { state: State; onClose: () => void }) {
   );
 }
 
+const LOOK = "group rounded-xl border border-line bg-surface px-4 py-3 text-sm";
+
 /** What mini is, said where its captions stand. */
 export function MiniNote() {
   const { status } = useStrings();
   const served = useServed();
-  if (!served.some((model) => model.id === "mini")) return null;
+  if (served.length > 0 && !served.some((model) => model.id === "mini")) return null;
   return (
-    <details className="group rounded-xl border border-line bg-surface px-4 py-3 text-sm">
+    // Its place is kept until the model is known, so that nothing jumps.
+    <details className={served.length ? LOOK : `${LOOK} invisible`} aria-hidden={served.length === 0}>
       <summary className="list-none">
         {status.miniShort}{" "}
         <span className="text-accent underline underline-offset-2 group-open:hidden">{status.miniMore}</span>

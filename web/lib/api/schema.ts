@@ -140,6 +140,96 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The pictures of the library. */
+        get: operations["images"];
+        put?: never;
+        /** Add pictures to the library: kept, and found from then on. */
+        post: operations["add_images"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Pictures of the library, by words, a picture, or both. */
+        post: operations["search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/images/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A picture's record. */
+        get: operations["image"];
+        put?: never;
+        post?: never;
+        /**
+         * Take a picture out of the library.
+         * @description A file that came over HTTP is deleted too; one that was indexed where it lies is not.
+         */
+        delete: operations["delete_image"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/images/{id}/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A small JPEG of a picture. */
+        get: operations["thumbnail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/images/{id}/picture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A picture as it was indexed. */
+        get: operations["picture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/chat/completions": {
         parameters: {
             query?: never;
@@ -212,6 +302,27 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Added
+         * @description One result a picture, in order.
+         */
+        Added: {
+            /** Results */
+            results: components["schemas"]["AddedImage"][];
+        };
+        /**
+         * AddedImage
+         * @description What became of one picture: where it is now, or why it could not be used. created: false where it was there.
+         */
+        AddedImage: {
+            image?: components["schemas"]["LibraryImage"] | null;
+            /**
+             * Created
+             * @default false
+             */
+            created: boolean;
+            error?: components["schemas"]["Problem"] | null;
+        };
         /**
          * AnswerResult
          * @description The answer to one question.
@@ -370,6 +481,91 @@ export interface components {
             detail?: components["schemas"]["ValidationError"][];
         };
         /**
+         * LibraryHit
+         * @description A picture that was found. score: by which the hits are ordered; similarity: cosine to the query (ITC);
+         *     probability: that the words describe it (ITM), where it was looked at again; text_score: of its caption (BM25).
+         */
+        LibraryHit: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /** Size */
+            size: number;
+            /** Taken */
+            taken: string | null;
+            /**
+             * Modified
+             * Format: date-time
+             */
+            modified: string;
+            /** Caption */
+            caption: string;
+            /** Sha256 */
+            sha256: string;
+            /** Thumbnail */
+            thumbnail: string;
+            /** Picture */
+            picture: string;
+            /** Score */
+            score: number;
+            /** Similarity */
+            similarity: number;
+            /** Probability */
+            probability: number | null;
+            /** Text Score */
+            text_score: number | null;
+        };
+        /**
+         * LibraryImage
+         * @description A picture of the library. name: of its file, or its key in a shard; taken: by the camera's clock; thumbnail,
+         *     picture: where they are to be had.
+         */
+        LibraryImage: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /** Size */
+            size: number;
+            /** Taken */
+            taken: string | null;
+            /**
+             * Modified
+             * Format: date-time
+             */
+            modified: string;
+            /** Caption */
+            caption: string;
+            /** Sha256 */
+            sha256: string;
+            /** Thumbnail */
+            thumbnail: string;
+            /** Picture */
+            picture: string;
+        };
+        /**
+         * LibraryImages
+         * @description A page of the library, in the order of the ids. after: what the next page is asked with, nothing at the end;
+         *     total: pictures of the library, whatever the filter.
+         */
+        LibraryImages: {
+            /** Images */
+            images: components["schemas"]["LibraryImage"][];
+            /** After */
+            after: string;
+            /** Total */
+            total: number;
+        };
+        /**
          * Logprobs
          * @description Of a caption's tokens, [SEP] included.
          */
@@ -526,6 +722,24 @@ export interface components {
             results: components["schemas"]["PictureResult"][];
         };
         /**
+         * SearchResponse
+         * @description The hits, best first. reranked: how many pictures ITM looked at; searched_ms, reranked_ms: what both took.
+         */
+        SearchResponse: {
+            /** Model */
+            model: string;
+            /** Revision */
+            revision: string;
+            /** Hits */
+            hits: components["schemas"]["LibraryHit"][];
+            /** Reranked */
+            reranked: number;
+            /** Searched Ms */
+            searched_ms: number;
+            /** Reranked Ms */
+            reranked_ms: number;
+        };
+        /**
          * TimingResult
          * @description Seconds: waiting and reading of the picture, encoding and search of the whole batch. All 0 where the answer was
          *     there already.
@@ -614,6 +828,29 @@ export interface components {
             index: number;
             /** Embedding */
             embedding: number[] | string;
+        };
+        /**
+         * AddRequest
+         * @description Pictures to be kept and found.
+         */
+        AddRequest: {
+            /**
+             * Images
+             * @description Pictures as base64, data URLs, or https addresses where the service fetches those.
+             */
+            images: string[];
+            /**
+             * Captions
+             * @description What is known of each picture, one each; hybrid searches read them.
+             * @default []
+             */
+            captions: string[];
+            /**
+             * Caption
+             * @description Give those without a caption one of the model's.
+             * @default false
+             */
+            caption: boolean;
         };
         /**
          * AnalyzeRequest
@@ -994,6 +1231,72 @@ export interface components {
             content: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[] | null;
         };
         /**
+         * SearchRequest
+         * @description What is looked for, and how.
+         */
+        SearchRequest: {
+            /**
+             * Words
+             * @description What the picture shows.
+             * @default
+             */
+            words: string;
+            /**
+             * Images
+             * @description A picture, as in other requests, that those found are like.
+             * @default []
+             */
+            images: string[];
+            /**
+             * Like
+             * @description In its place: the id of a picture of the library.
+             * @default
+             */
+            like: string;
+            /**
+             * Weight
+             * @description Of the words, where a picture stands beside them.
+             * @default 0.5
+             */
+            weight: number;
+            /**
+             * Limit
+             * @description How many are wanted.
+             * @default 10
+             */
+            limit: number;
+            /**
+             * Where
+             * @description A filter, such as: taken >= 2024-06 and width > 1000 (docs/search.md).
+             * @default
+             */
+            where: string;
+            /**
+             * Rerank
+             * @description How many of the best ITM looks at again; as many as budget_ms allows where it is left out.
+             * @default null
+             */
+            rerank: number | null;
+            /**
+             * Budget Ms
+             * @description For looking again.
+             * @default 300
+             */
+            budget_ms: number;
+            /**
+             * Hybrid
+             * @description Search the captions for the words too, and fuse both orders.
+             * @default false
+             */
+            hybrid: boolean;
+            /**
+             * Exact
+             * @description Compare every vector, even where there is an index.
+             * @default false
+             */
+            exact: boolean;
+        };
+        /**
          * StreamOptions
          * @description What a stream tells besides the text.
          */
@@ -1217,6 +1520,86 @@ export interface components {
              * @default false
              */
             embed: boolean;
+        };
+        /**
+         * AddRequest
+         * @description Pictures to be kept and found.
+         */
+        AddRequestForm: {
+            images: string[];
+            /**
+             * Captions
+             * @description What is known of each picture, one each; hybrid searches read them.
+             * @default []
+             */
+            captions: string[];
+            /**
+             * Caption
+             * @description Give those without a caption one of the model's.
+             * @default false
+             */
+            caption: boolean;
+        };
+        /**
+         * SearchRequest
+         * @description What is looked for, and how.
+         */
+        SearchRequestForm: {
+            /**
+             * Words
+             * @description What the picture shows.
+             * @default
+             */
+            words: string;
+            images?: string[];
+            /**
+             * Like
+             * @description In its place: the id of a picture of the library.
+             * @default
+             */
+            like: string;
+            /**
+             * Weight
+             * @description Of the words, where a picture stands beside them.
+             * @default 0.5
+             */
+            weight: number;
+            /**
+             * Limit
+             * @description How many are wanted.
+             * @default 10
+             */
+            limit: number;
+            /**
+             * Where
+             * @description A filter, such as: taken >= 2024-06 and width > 1000 (docs/search.md).
+             * @default
+             */
+            where: string;
+            /**
+             * Rerank
+             * @description How many of the best ITM looks at again; as many as budget_ms allows where it is left out.
+             * @default null
+             */
+            rerank: number | null;
+            /**
+             * Budget Ms
+             * @description For looking again.
+             * @default 300
+             */
+            budget_ms: number;
+            /**
+             * Hybrid
+             * @description Search the captions for the words too, and fuse both orders.
+             * @default false
+             */
+            hybrid: boolean;
+            /**
+             * Exact
+             * @description Compare every vector, even where there is an index.
+             * @default false
+             */
+            exact: boolean;
         };
     };
     responses: never;
@@ -1868,6 +2251,639 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+        };
+    };
+    images: {
+        parameters: {
+            query?: {
+                /** @description A filter, as in a search. */
+                where?: string;
+                /** @description Of the page before. */
+                after?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LibraryImages"];
+                };
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such picture, or no library. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, shutting down, or the library cannot be reached. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_images: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddRequest"];
+                "multipart/form-data": components["schemas"]["AddRequestForm"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Added"];
+                };
+            };
+            /** @description The body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such picture, or no library. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Neither JSON nor a form. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, shutting down, or the library cannot be reached. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SearchRequest"];
+                "multipart/form-data": components["schemas"]["SearchRequestForm"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchResponse"];
+                };
+            };
+            /** @description The body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such picture, or no library. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Neither JSON nor a form. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, shutting down, or the library cannot be reached. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    image: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of a picture. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LibraryImage"];
+                };
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such picture, or no library. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, shutting down, or the library cannot be reached. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_image: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of a picture. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such picture, or no library. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, shutting down, or the library cannot be reached. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    thumbnail: {
+        parameters: {
+            query?: {
+                /** @description Of the longer side, in pixels. */
+                side?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The id of a picture. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": string;
+                };
+            };
+            /** @description It is what If-None-Match names. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such picture, or no library. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, shutting down, or the library cannot be reached. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    picture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of a picture. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/*": string;
+                };
+            };
+            /** @description It is what If-None-Match names. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such picture, or no library. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, shutting down, or the library cannot be reached. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
