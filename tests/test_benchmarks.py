@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from benchmarks import relevance
+from benchmarks import bulk, relevance
 from benchmarks.floor import Pass, Rates, floor_s, image_keys_values, image_pass, passes
 from benchmarks.isa import obeys
 from benchmarks.report import markdown, median_s, ratio
 from benchmarks.tasks import FIRST, TASKS, agreement, inputs_of
+from bulk_photos import write_photos
 from noisy import tiny_checkpoint
+from openblip import Blip
 from openblip.config import ModelConfig, TextConfig, VisionConfig
 from openblip.engines.openvino.processor import has_bfloat16
 
@@ -214,3 +216,19 @@ def test_unknown_names_are_refused() -> None:
     answer = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert "nobody is unknown" in answer.stderr
+
+
+def test_a_round_over_many_photos(tmp_path: Path) -> None:
+    """Each way captions every photo, and the table holds them against the engine."""
+    model = tiny_checkpoint(tmp_path / "model")
+    write_photos(tmp_path / "photos", 5)
+    ways = bulk._ways(Blip.load(model, precision="f32", threads=1), tmp_path / "photos", tmp_path / "captions.jsonl")
+    assert list(ways) == list(bulk.ABOUT)
+    rounds = [bulk._round(ways, number, 5) for number in range(2)]
+    assert all(figure > 0 for each in rounds for way in each.values() for figure in way.values())
+    for each in rounds:
+        each["engine"] = {"photos_per_s": 10.0, "cpu_s_a_photo": 0.1}
+        each["command"] = {"photos_per_s": 9.5, "cpu_s_a_photo": 0.11}
+    described = {"cpu": "none", "cores": 1, "load_before": 0.0}
+    table = bulk._table({"photos": 5, "model": "tiny", "rounds": rounds, "machine": described})
+    assert "the model loaded | 9.5 | 95% | 110.0 | 110% |" in table

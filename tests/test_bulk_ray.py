@@ -111,7 +111,7 @@ def test_a_killed_worker_of_a_thousand_photos_with_thirty_broken(tmp_path: Path,
     journal = tmp_path / "ray.jsonl.part"
     process = subprocess.Popen(
         [*COMMAND, *asked, "--output", "ray.jsonl", "--ray", "local", "--workers", "2"],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while process.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < 4):
         time.sleep(0.02)
@@ -120,7 +120,8 @@ def test_a_killed_worker_of_a_thousand_photos_with_thirty_broken(tmp_path: Path,
     os.kill(lost[0], signal.SIGKILL)
     done = len(journal.read_bytes().splitlines()) - 1
     assert done < 1000 // on_ray.CHUNK, "the worker was to be killed in the middle"
-    _, said = process.communicate(timeout=240)
+    printed, said = process.communicate(timeout=240)
+    assert printed == "", "stdout is for results"
     assert process.returncode == 1, said
     assert said.splitlines()[-1].startswith("openblip: 970 done, 30 failed, 0 skipped; ")
     found = [json.loads(line) for line in (tmp_path / "ray.jsonl").read_text().splitlines()]

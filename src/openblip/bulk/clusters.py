@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from openblip.errors import DataError, MissingExtra
@@ -19,7 +20,8 @@ _REACH_S = 10.0
 @contextmanager
 def cluster(address: str, workers: int) -> Iterator[Any]:
     """The module `ray`, connected to the cluster at the address: "local" starts one here with so many CPUs, "auto"
-    takes the one of this machine. What Ray raises becomes a DataError.
+    takes the one of this machine. What Ray raises becomes a DataError. Until it
+    ends, sys.stdout is stderr.
 
     Raises MissingExtra without Ray, DataError where the cluster cannot be reached.
     """
@@ -36,7 +38,8 @@ def cluster(address: str, workers: int) -> Iterator[Any]:
         _connect(ray, address, workers)
     try:
         _silence(ray)
-        yield ray
+        with redirect_stdout(sys.stderr):  # Ray tells of lost workers on stdout, which is for results
+            yield ray
     except ray.exceptions.RayError as error:
         raise DataError(f"Ray gave up: {_first_line(error)}: run again, which goes on from here") from error
     finally:

@@ -198,7 +198,7 @@ def run_bulk(
         bulk.restart,
     )
     with ExitStack() as files:
-        to: IO[str] | None = None
+        to: IO[str] = sys.stdout  # as it is now: a cluster takes it away for its own notes
         if stream is not None:
             to = files.enter_context(click.open_file(str(stream), "w", encoding="utf-8", lazy=True))
         progress = files.enter_context(progress_bar())
