@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from PIL import Image
 from openblip import (
     AsyncClient,
     Blip,
+    Box,
     Client,
     GenerateOptions,
+    GroundOptions,
     ImageError,
     InputError,
     ModelNotFound,
@@ -29,6 +32,7 @@ from openblip import (
 )
 from openblip.client import Results, Retries
 from openblip.client.requests import caption_call
+from openblip.regions import mask_of
 from openblip.serve.guard.keys import new_key
 from serving import Server, serving
 
@@ -118,6 +122,26 @@ def test_everything_at_once_is_that_of_blip(client: Client, blip: Blip, samples:
         assert found.embedding is not None
         assert expected.embedding is not None
         same(found.embedding, expected.embedding)
+
+
+def test_places_are_those_of_blip(client: Client, blip: Blip, samples: list[Path]) -> None:
+    phrases, options = ["a cup", "the table"], GroundOptions(threshold=0.7)
+    found, expected = client.ground(samples[:2], phrases, options), blip.ground(samples[:2], phrases, options)
+    assert len(found) == 2
+    for row, its in zip(found, expected, strict=True):
+        for one, other in zip(row, its, strict=True):
+            assert (one.phrase, one.size, one.model) == (other.phrase, other.size, "mini")
+            assert one.probability == pytest.approx(other.probability, abs=2e-3)
+            assert one.heatmap.dtype == other.heatmap.dtype
+            assert np.abs(one.heatmap - other.heatmap).mean() < 0.02
+            assert one.peak == pytest.approx(other.peak, abs=2 * max(one.size) / 56)
+            assert all(isinstance(box, Box) for box in one.boxes)
+            np.testing.assert_array_equal(mask_of(one, 0.7), mask_of(replace(one, heatmap=one.heatmap.copy()), 0.7))
+    [own] = client.ground(samples[0])
+    assert [each.phrase for each in own] == [each.phrase for each in blip.ground(samples[0])[0]]
+    [analysis] = client.analyze(samples[0], caption=True, ground=True, phrases="a cup", ground_options=options)
+    assert analysis.groundings == (found[0][0],)
+    assert client.ground(samples[:2], phrases, options).cached
 
 
 def test_every_kind_of_picture_is_taken(client: Client, samples: list[Path]) -> None:
@@ -282,7 +306,7 @@ def test_the_library_with_asyncio(server: Server, samples: list[Path]) -> None:
 
 def test_it_takes_what_blip_takes() -> None:
     """So that one may stand for the other: the same names in the same order, and `model` beside them."""
-    for name in ("caption", "captions", "caption_stream", "answer", "match", "embed_texts"):
+    for name in ("caption", "captions", "caption_stream", "answer", "match", "ground", "embed_texts"):
         ours = [each for each in inspect.signature(getattr(Client, name)).parameters if each != "model"]
         assert ours == list(inspect.signature(getattr(Blip, name)).parameters), name
     theirs = set(inspect.signature(Blip.analyze).parameters)

@@ -34,13 +34,24 @@ from openblip.client.requests import (
     check_one_each,
     embed_call,
     embed_texts_call,
+    ground_call,
     match_call,
     stream_post,
 )
 from openblip.client.results import Results, ServedModel, broken_off, models_of, one_each, piece_of_event, read_caption
 from openblip.client.retries import Attempts, Retries
 from openblip.image import ImageSource
-from openblip.types import Analysis, Answer, Caption, CaptionPiece, Embedding, GenerateOptions, Match
+from openblip.types import (
+    Analysis,
+    Answer,
+    Caption,
+    CaptionPiece,
+    Embedding,
+    GenerateOptions,
+    Grounding,
+    GroundOptions,
+    Match,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -143,6 +154,17 @@ class Client:
         """Unit vectors of pictures."""
         return self._run(embed_call(images, model or self.model))
 
+    def ground(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        phrases: str | Sequence[str] | None = None,
+        options: GroundOptions | None = None,
+        *,
+        model: str = "",
+    ) -> Results[list[Grounding]]:
+        """Where in each picture each phrase is, as `Blip.ground`."""
+        return self._run(ground_call(images, phrases, options, model or self.model))
+
     def embed_texts(self, texts: str | Sequence[str], *, model: str = "") -> Results[Embedding]:
         """Unit vectors of texts."""
         return self._run(embed_texts_call(texts, model or self.model))
@@ -158,13 +180,17 @@ class Client:
         answers: Sequence[str] | None = None,
         texts: str | Sequence[str] = (),
         embed: bool = False,
+        ground: bool = False,
+        phrases: str | Sequence[str] | None = None,
+        ground_options: GroundOptions | None = None,
         model: str = "",
     ) -> Results[Analysis]:
         """Everything about each picture at once, as `Blip.analyze`."""
         return self._run(
             analyze_call(
                 images, caption=caption, prompt=prompt, options=options, questions=questions, answers=answers,
-                texts=texts, embed=embed, model=model or self.model,
+                texts=texts, embed=embed, ground=ground, phrases=phrases, ground_options=ground_options,
+                model=model or self.model,
             )
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from openblip.client.results import Results, results_of, vectors_of
 from openblip.errors import ImageError, InputError, OptionError
 from openblip.image import ImageSource, is_url, load_image, shown_name
 from openblip.pictures import as_list
-from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Match
+from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Grounding, GroundOptions, Match
 
 T = TypeVar("T")
 Fields = Mapping[str, Any]
@@ -108,13 +108,36 @@ def analyze_call(
     answers: Sequence[str] | None,
     texts: str | Sequence[str],
     embed: bool,
+    ground: bool,
+    phrases: str | Sequence[str] | None,
+    ground_options: GroundOptions | None,
     model: str,
 ) -> Call[Analysis]:
     """`Blip.analyze`."""
     fields = _fields(model, prompt=prompt, options=options) | {"caption": caption, "embed": embed}
     fields |= {"questions": as_texts(questions), "texts": as_texts(texts)}
     fields |= {} if answers is None else {"answers": list(answers)}
+    fields |= {"ground": ground, **_grounding_fields(phrases, ground_options)}
     return _call(posts_of("analyze", as_list(images), fields), lambda found: [found])
+
+
+def ground_call(
+    images: ImageSource | Sequence[ImageSource],
+    phrases: str | Sequence[str] | None,
+    options: GroundOptions | None,
+    model: str,
+) -> Call[list[Grounding]]:
+    """`Blip.ground`."""
+    fields = _fields(model) | _grounding_fields(phrases, options)
+    return _call(posts_of("ground", as_list(images), fields), lambda found: [list(found.groundings)])
+
+
+def _grounding_fields(phrases: str | Sequence[str] | None, options: GroundOptions | None) -> dict[str, Any]:
+    """Those that are not the service's defaults."""
+    fields: dict[str, Any] = {"phrases": as_texts(phrases)} if phrases else {}
+    if options is not None:
+        fields |= {"threshold": options.threshold} | ({} if options.windows is None else {"windows": options.windows})
+    return fields
 
 
 def _call(posts: Iterator[Post], items: Callable[[Analysis], Sequence[T]]) -> Call[T]:

@@ -3,9 +3,11 @@ connection."""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from io import BytesIO
 from typing import Any, TypeVar
 
 from openblip.errors import (
@@ -18,7 +20,7 @@ from openblip.errors import (
     ServiceError,
     TextError,
 )
-from openblip.types import Analysis, Answer, Caption, CaptionPiece, Embedding, Match
+from openblip.types import Analysis, Answer, Box, Caption, CaptionPiece, Embedding, Grounding, Match
 
 T = TypeVar("T")
 _SHOWN = 200  # characters of an answer that is not the service's
@@ -177,7 +179,19 @@ def _analysis(result: Mapping[str, Any]) -> Analysis:
         answers=tuple(known(Answer, each) for each in result["answers"]),
         matches=tuple(known(Match, each) for each in result["matches"]),
         embedding=None if embedding is None else known(Embedding, embedding),
+        groundings=tuple(_grounding(each) for each in result.get("groundings", ())),
     )
+
+
+def _grounding(content: Mapping[str, Any]) -> Grounding:
+    """With the heatmap as `Blip` gives it, of the PNG that was sent."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(BytesIO(base64.b64decode(content["heatmap"]))) as picture:
+        heatmap = np.asarray(picture, np.float32) / np.float32(255)
+    plain = {**content, "boxes": [known(Box, each) for each in content["boxes"]], "heatmap": heatmap}
+    return known(Grounding, plain)
 
 
 def known(kind: type[T], content: Mapping[str, Any]) -> T:

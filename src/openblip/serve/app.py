@@ -34,6 +34,7 @@ from openblip.serve.schemas import (
     AnswerRequest,
     CaptionRequest,
     EmbedRequest,
+    GroundRequest,
     MatchRequest,
     PictureRequest,
     Response,
@@ -46,13 +47,14 @@ from openblip.serve.settings import ServeSettings
 
 REQUESTS: dict[str, type[PictureRequest]] = {
     "caption": CaptionRequest, "answer": AnswerRequest, "match": MatchRequest, "embed": EmbedRequest,
-    "analyze": AnalyzeRequest,
+    "ground": GroundRequest, "analyze": AnalyzeRequest,
 }  # fmt: skip
 _ABOUT = {
     "caption": "Captions of pictures.",
     "answer": "Answers to questions about pictures.",
     "match": "How well texts describe pictures: ITM probability and ITC cosine.",
     "embed": "Unit vectors of pictures.",
+    "ground": "Where in pictures words are: points, boxes, heatmaps and overlays.",
     "analyze": "Any mix of tasks about pictures, each of which is encoded once.",
 }
 _PROBLEM_SCHEMA = {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -105,7 +107,7 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
 
     app = FastAPI(
         title="openblip",
-        description="Captions, answers, matches and embeddings of pictures.",
+        description="Captions, answers, matches, embeddings and regions of pictures.",
         version="1",
         lifespan=lifespan,
         docs_url=None,  # `_add_docs` gives it a Content-Security-Policy

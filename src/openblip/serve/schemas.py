@@ -13,7 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from openblip.errors import InputError
 from openblip.serve.problems import Problem
 from openblip.tasks.inquiries import Inquiry
-from openblip.types import GenerateOptions
+from openblip.types import GenerateOptions, GroundOptions
+
+_GROUND = GroundOptions()
 
 _DATA_URL = "data:"
 
@@ -143,7 +145,32 @@ class EmbedRequest(PictureRequest):
         return Inquiry(embed=True)
 
 
-class AnalyzeRequest(PictureRequest):
+class _Grounding(BaseModel):
+    """How words are looked for."""
+
+    phrases: list[Words] = Field(
+        [], fail_fast=True, description="To be looked for; without any, the noun phrases of the picture's caption."
+    )
+    threshold: float = Field(
+        _GROUND.threshold,
+        description="How hot a region is, where the hottest point is 1.",
+        json_schema_extra=dict(zip(("minimum", "maximum"), GroundOptions.RANGES["threshold"], strict=True)),
+    )
+    windows: bool | None = Field(None, description="Whether windows of the picture are looked at; null: by the model.")
+    overlay: bool = Field(False, description="Draw heat, boxes and peak over the picture.")
+
+
+class GroundRequest(_Grounding, PictureRequest):
+    """Where in pictures words are."""
+
+    def inquiry(self) -> Inquiry:
+        """The phrases. Raises OptionError."""
+        return Inquiry(
+            grounding=GroundOptions(self.windows, self.threshold), phrases=tuple(self.phrases), overlays=self.overlay
+        )
+
+
+class AnalyzeRequest(_Grounding, PictureRequest):
     """Any mix of tasks about pictures, each of which is encoded once."""
 
     caption: bool = False
@@ -153,6 +180,7 @@ class AnalyzeRequest(PictureRequest):
     answers: list[str] | None = Field(None, min_length=1, fail_fast=True)
     texts: list[Words] = Field([], fail_fast=True)
     embed: bool = False
+    ground: bool = Field(False, description="Say where the phrases are, with threshold, windows and overlay.")
 
     def inquiry(self) -> Inquiry:
         """All of it. Raises InputError where something is given for a task that is not asked."""
@@ -160,6 +188,9 @@ class AnalyzeRequest(PictureRequest):
             raise InputError("prompt and options are for captions: give caption=true too")
         if self.answers is not None and not self.questions:
             raise InputError("answers go with questions: give questions too")
+        grounding = GroundOptions(self.windows, self.threshold)
+        if not self.ground and (self.phrases or self.overlay or grounding != _GROUND):
+            raise InputError("phrases, threshold, windows and overlay are for grounding: give ground=true too")
         return Inquiry(
             caption=self.options.over(GenerateOptions()) if self.caption else None,
             prompt=self.prompt,
@@ -167,6 +198,9 @@ class AnalyzeRequest(PictureRequest):
             answers=None if self.answers is None else tuple(self.answers),
             texts=tuple(self.texts),
             embed=self.embed,
+            grounding=grounding if self.ground else None,
+            phrases=tuple(self.phrases),
+            overlays=self.overlay,
         )
 
 
@@ -208,6 +242,31 @@ class EmbeddingResult(BaseModel):
     model: str
 
 
+class BoxResult(BaseModel):
+    """A rectangle in pixels of the picture as it is shown, and the highest heat in it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+
+
+class GroundingResult(BaseModel):
+    """Where one phrase is: hottest point (x, y) and boxes in pixels of the picture as it is shown, `size` wide and
+    high. heatmap: over the whole picture, overlay: the picture with all of it, each a PNG in base64."""
+
+    phrase: str
+    probability: float
+    similarity: float
+    peak: tuple[float, float]
+    boxes: list[BoxResult]
+    size: tuple[int, int]
+    heatmap: str
+    overlay: str | None = None
+    model: str
+
+
 class TimingResult(BaseModel):
     """Seconds: waiting and reading of the picture, encoding and search of the whole batch. All 0 where the answer was
     there already."""
@@ -226,6 +285,7 @@ class PictureResult(BaseModel):
     answers: list[AnswerResult] = []
     matches: list[MatchResult] = []
     embedding: EmbeddingResult | None = None
+    groundings: list[GroundingResult] = []
     cached: bool = False
     timing: TimingResult = TimingResult()
     error: Problem | None = None

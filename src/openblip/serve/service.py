@@ -177,11 +177,12 @@ class Service:
         limits, answers = self.settings, inquiry.answers or ()
         if images > limits.max_images:
             raise ProblemError(422, "too_many", f"{images} pictures are more than {limits.max_images}: send fewer")
-        if max(len(inquiry.questions), len(inquiry.texts), len(answers)) > limits.max_texts:
-            raise ProblemError(422, "too_many", f"at most {limits.max_texts} questions, texts or answers: send fewer")
+        if max(map(len, (inquiry.questions, inquiry.texts, inquiry.phrases, answers))) > limits.max_texts:
+            most = f"at most {limits.max_texts} questions, texts, phrases or answers: send fewer"
+            raise ProblemError(422, "too_many", most)
         if any(
             len(text) > limits.max_text_characters
-            for text in (inquiry.prompt, *inquiry.questions, *inquiry.texts, *answers)
+            for text in (inquiry.prompt, *inquiry.questions, *inquiry.texts, *inquiry.phrases, *answers)
         ):
             raise ProblemError(422, "text", f"a text is longer than {limits.max_text_characters} characters: cut it")
         for options in (inquiry.caption, inquiry.answering):
@@ -238,6 +239,7 @@ def _failed(problem: Problem) -> bytes:
         "answers": [],
         "matches": [],
         "embedding": None,
+        "groundings": [],
         "cached": False,
         "timing": {},
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import sys
 import threading
@@ -13,28 +12,29 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from PIL import Image
 
 from openblip.config import VisionConfig
-from openblip.engine import Floats, ImageStates
+from openblip.engine import ImageStates
 from openblip.errors import TextError
-from openblip.image import ImageLimits, load_image, preprocess
+from openblip.image import ImageLimits, load_image
 from openblip.parts import Part
-from openblip.pictures import Clock, Loaded
+from openblip.pictures import WHOLE, Clock, Loaded, Windows, loaded_from, needed_side
 from openblip.pipeline import Blip
 from openblip.serve.batcher import Batcher, Done
 from openblip.serve.cache import ResultCache
+from openblip.serve.drawings import as_json, overlays_of
 from openblip.serve.encodings import Encodings
 from openblip.tasks.captions import Captioner
 from openblip.tasks.encoded import Encoded
-from openblip.tasks.inquiries import Inquiry, analyses, check, needs_pixels, parts_for
+from openblip.tasks.inquiries import Inquiry, analyses, check, needs_pixels, parts_for, windows_of
 from openblip.tasks.matches import text_vectors
 from openblip.tasks.stream import CaptionStream
-from openblip.types import Analysis, Caption, CaptionPiece, GenerateOptions, Timing
+from openblip.types import Analysis, Caption, CaptionPiece, GenerateOptions, GroundOptions, Timing
 
 PREPROCESSING = 1
 """Raised with every change of what pixels a file gives, so that older results are not taken for new ones."""
@@ -47,12 +47,12 @@ _ALIASES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A picture as pixels for every input of the model. digest: of those, whatever else stands in the file."""
+    """A picture as pixels for every input of the model. digest: of those, whatever else stands in the file; where
+    places in it are asked for, of its windows and its size too."""
 
     digest: str
-    pixels: dict[VisionConfig, Floats]
-    decode_s: float
-    preprocess_s: float
+    loaded: Loaded
+    inputs: tuple[VisionConfig, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,9 @@ class Worker:
         self.revision = _revision(parts)
         self.batcher.max_batch = min(self.batcher.max_batch, *(part.pictures_a_call() for part in parts))
         self.batcher.lanes = min(part.engine.lanes for part in parts)
-        read = await self._in_reader(partial(self._read_image, Image.new("RGB", (64, 64)), 0.0))
         for inquiry in _warm_up(self.blip.tasks):
+            windows = windows_of(self.blip.parts, inquiry)
+            read = await self._in_reader(partial(self._read_image, Image.new("RGB", (64, 64)), windows, 0.0))
             await self._submit(Work("", inquiry, read, {}))
 
     def check(self, inquiry: Inquiry) -> None:
@@ -123,10 +124,11 @@ class Worker:
     async def examine(self, data: bytes, inquiry: Inquiry) -> Examined:
         """All that is asked about one picture, by its file's bytes. Raises ImageError, and what `Batcher.submit`
         raises."""
-        name, digest = await self._identify(data)
+        windows = windows_of(self.blip.parts, inquiry)
+        name, digest = await self._identify(data, windows)
         read = None
         if digest is None:
-            read = await self._read(data)
+            read = await self._read(data, windows)
             digest = read.digest
             await self._remember(name, digest)
         timing, queue_s = Timing(0.0, 0.0, 0.0, 0.0), 0.0
@@ -135,7 +137,10 @@ class Worker:
             nonlocal timing, queue_s
             done = await self._submit(await self._work(data, digest, read, inquiry))
             (analysis, timing), queue_s = done.result, done.queue_s
-            return json.dumps(asdict(analysis), separators=(",", ":")).encode()
+            drawn = (
+                await self._in_reader(partial(overlays_of, data, self._limits, analysis)) if inquiry.overlays else None
+            )
+            return as_json(analysis, drawn)
 
         value, cached = await self._cache.get_or_compute(self._key(digest, inquiry), compute)
         return Examined(value, cached, timing, queue_s)
@@ -182,10 +187,11 @@ class Worker:
         self._readers.shutdown(wait=False, cancel_futures=True)
         return finished
 
-    async def _identify(self, data: bytes) -> tuple[str, str | None]:
+    async def _identify(self, data: bytes, windows: Windows | None = None) -> tuple[str, str | None]:
         """The hash of the file and, where the file is known, that of its pixels."""
         name = _hash(data) if len(data) < _SMALL_BYTES else await self._in_reader(partial(_hash, data))
-        name = f"{PREPROCESSING}:{self._size()}:{name}"
+        looked = "" if windows is None else f"{windows.scale}:{len(windows.places)}:"
+        name = f"{PREPROCESSING}:{self._size()}:{looked}{name}"
         digest = self._aliases.get(name)
         if digest is None:
             digest = await self._cache.get_alias(name)
@@ -208,7 +214,7 @@ class Worker:
         known = self._encodings.find(digest, parts)
         self._count("encoding_hit" if len(known) == len(parts) else "encoding_miss")
         if read is None and (len(known) < len(parts) or needs_pixels(inquiry)):
-            read = await self._read(data)
+            read = await self._read(data, windows_of(self.blip.parts, inquiry))
         return Work(digest, inquiry, read, known)
 
     async def _submit(self, work: Work) -> Done[tuple[Analysis, Timing]]:
@@ -246,21 +252,20 @@ class Worker:
     def _size(self) -> int:
         return max(vision.image_size for vision in self._inputs)
 
-    async def _read(self, data: bytes) -> Read:
-        return await self._in_reader(partial(self._decode, data))
+    async def _read(self, data: bytes, windows: Windows | None = None) -> Read:
+        return await self._in_reader(partial(self._decode, data, windows))
 
-    def _decode(self, data: bytes) -> Read:
+    def _decode(self, data: bytes, windows: Windows | None) -> Read:
         start = time.perf_counter()
-        image = load_image(data, self._limits, self._size())
-        return self._read_image(image, time.perf_counter() - start)
+        image = load_image(data, self._limits, needed_side(self._inputs, windows or WHOLE))
+        return self._read_image(image, windows, time.perf_counter() - start)
 
-    def _read_image(self, image: Image.Image, decode_s: float) -> Read:
-        start = time.perf_counter()
-        pixels = {vision: preprocess(image, vision) for vision in self._inputs}
-        digest = hashlib.sha256()
-        for array in pixels.values():
+    def _read_image(self, image: Image.Image, windows: Windows | None, decode_s: float) -> Read:
+        loaded = loaded_from(image, b"", self._inputs, windows or WHOLE, decode_s)
+        digest = hashlib.sha256(b"" if windows is None else repr(loaded.full_size).encode())
+        for array in (*loaded.pixels, *loaded.windows):
             digest.update(array.data)
-        return Read(digest.hexdigest(), pixels, decode_s, time.perf_counter() - start)
+        return Read(digest.hexdigest(), loaded, self._inputs)
 
     async def _in_reader(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
@@ -274,12 +279,15 @@ def _yield_to_the_engine() -> None:
 
 
 def _loaded(work: Work, parts: Sequence[Part]) -> Loaded:
-    pixels = () if work.read is None else tuple(work.read.pixels[part.config.vision] for part in parts)
-    return Loaded(b"", pixels, None, *_reading(work.read))
+    if work.read is None:
+        return Loaded(b"", (), None, 0.0, 0.0)
+    whole, places = work.read.loaded, [work.read.inputs.index(part.config.vision) for part in parts]
+    windows = tuple(whole.windows[place] for place in places) if whole.windows else ()
+    return replace(whole, pixels=tuple(whole.pixels[place] for place in places), windows=windows)
 
 
 def _reading(read: Read | None) -> tuple[float, float]:
-    return (0.0, 0.0) if read is None else (read.decode_s, read.preprocess_s)
+    return (0.0, 0.0) if read is None else (read.loaded.decode_s, read.loaded.preprocess_s)
 
 
 def _hash(data: bytes) -> str:
@@ -299,4 +307,6 @@ def _warm_up(tasks: Sequence[str]) -> list[Inquiry]:
         "match": Inquiry(texts=("a photo",)),
         "embed": Inquiry(embed=True),
     }
-    return [inquiry for task, inquiry in each.items() if task in tasks]
+    if {"match", "embed"} <= set(tasks):
+        each["ground"] = Inquiry(grounding=GroundOptions(), phrases=("a photo",))
+    return [inquiry for inquiry in each.values() if set(inquiry.tasks) <= set(tasks)]

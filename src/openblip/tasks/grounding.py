@@ -24,6 +24,8 @@ from openblip.types import Caption, Grounding, GroundOptions
 
 _COARSE = 12
 """Image tokens a side below which windows are looked at by default: `mini` has 7, a ViT-B/16 at 384 pixels 24."""
+_ROWS = 64
+"""Views and phrases in one call of the engine: their maps over the heads and tokens of a large model are 2 MB a row."""
 _NOWHERE = frozenset("picture photo photograph image view shot close-up closeup day daytime night background".split())
 """Nouns of captions that name no part of the picture."""
 
@@ -81,7 +83,10 @@ class Grounder:
         text = np.array([texts.index(text) for _, text in pairs])
         with encoded.clock.measure("search_s"):
             similarities = np.einsum("pvw,pw->pv", vectors[views], text_vectors(self._embedding, texts)[text])
-            logits, attention, cam = self._relevance(states, views, texts, text)
+            step = max(1, _ROWS // views.shape[1])
+            starts = range(0, len(pairs), step)
+            maps = [self._relevance(states, views[n : n + step], texts, text[n : n + step]) for n in starts]
+        logits, attention, cam = (np.concatenate(each) for each in zip(*maps, strict=True))
         found = iter(map(Looks, logits, similarities, attention, cam))
         return [[next(found) for _ in texts] for texts in phrases]
 

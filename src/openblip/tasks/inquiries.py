@@ -14,14 +14,17 @@ from openblip.config import Task
 from openblip.engine import ImageStates
 from openblip.errors import InputError, TextError
 from openblip.parts import Part, Parts
-from openblip.pictures import Clock, Loaded
+from openblip.pictures import Clock, Loaded, Windows
 from openblip.tasks.answers import Answerer
 from openblip.tasks.captions import Captioner
 from openblip.tasks.encoded import Encoded
+from openblip.tasks.grounding import Grounder, phrases_of, windows_for
 from openblip.tasks.matches import Matcher
-from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Match
+from openblip.types import Analysis, Answer, Caption, Embedding, GenerateOptions, Grounding, GroundOptions, Match
 
 Key = TypeVar("Key", bound=Hashable)
+_NAMING = GenerateOptions()
+"""Of the caption whose noun phrases are looked for, where no other is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Inquiry:
 
     caption: how to caption it, or None; prompt: what the caption starts with. questions: to be answered, as `answering`
     says, with one of `answers` where they are given. texts: to be matched. embed: whether its vector is wanted.
+    grounding: how to say where `phrases` are, or without any the noun phrases of its caption; or None. overlays:
+    whether that is to be drawn.
     """
 
     caption: GenerateOptions | None = None
@@ -39,20 +44,30 @@ class Inquiry:
     answers: tuple[str, ...] | None = None
     texts: tuple[str, ...] = ()
     embed: bool = False
+    grounding: GroundOptions | None = None
+    phrases: tuple[str, ...] = ()
+    overlays: bool = False
+
+    @property
+    def names_itself(self) -> bool:
+        """Whether a caption has to say what to look for."""
+        return self.grounding is not None and not self.phrases
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """What a checkpoint must be able to do for it, in the order of `config.TASKS`."""
+        matched = bool(self.texts) or self.grounding is not None
         wanted: dict[Task, bool] = {
-            "caption": self.caption is not None, "answer": bool(self.questions), "match": bool(self.texts),
-            "embed": bool(self.texts) or self.embed,
+            "caption": self.caption is not None or self.names_itself, "answer": bool(self.questions), "match": matched,
+            "embed": matched or self.embed,
         }  # fmt: skip
         return tuple(task for task, is_wanted in wanted.items() if is_wanted)
 
     @property
     def rows(self) -> int:
         """Rows that a decode of one picture, or question, takes at most."""
-        return max(self.caption.rows if self.caption else 1, self.answering.rows if self.questions else 1)
+        caption = self.caption or (_NAMING if self.names_itself else None)
+        return max(caption.rows if caption else 1, self.answering.rows if self.questions else 1)
 
 
 @dataclass
@@ -61,6 +76,7 @@ class _Found:
     answers: tuple[Answer, ...] = ()
     matches: tuple[Match, ...] = ()
     embedding: Embedding | None = None
+    groundings: tuple[Grounding, ...] = ()
 
 
 @dataclass
@@ -84,10 +100,10 @@ def parts_for(parts: Parts, inquiries: Iterable[Inquiry]) -> list[Part]:
 def check(parts: Parts, inquiry: Inquiry) -> None:
     """Raises ModelError, OptionError or TextError on what this model cannot be asked; InputError where nothing is."""
     if not inquiry.tasks:
-        raise InputError("nothing is asked: give a caption, questions, texts or embed")
-    for text in (*inquiry.questions, *inquiry.texts):
+        raise InputError("nothing is asked: give a caption, questions, texts, embed or ground")
+    for text in (*inquiry.questions, *inquiry.texts, *inquiry.phrases):
         if not text.strip():
-            raise TextError(f"a question or text is empty ({text!r}): give it words, or leave it out")
+            raise TextError(f"a question, text or phrase is empty ({text!r}): give it words, or leave it out")
     parts_for(parts, [inquiry])
     if inquiry.caption is not None:
         Captioner(parts.of("caption"), inquiry.caption).encode_prompts([inquiry.prompt])
@@ -96,8 +112,16 @@ def check(parts: Parts, inquiry: Inquiry) -> None:
 
 
 def needs_pixels(inquiry: Inquiry) -> bool:
-    """Whether pixels are needed even of an encoded picture: what is sampled follows from them."""
-    return bool((inquiry.caption and inquiry.caption.sample) or (inquiry.questions and inquiry.answering.sample))
+    """Whether pixels are needed even of an encoded picture: what is sampled follows from them, and its windows were not
+    kept."""
+    return inquiry.grounding is not None or bool(
+        (inquiry.caption and inquiry.caption.sample) or (inquiry.questions and inquiry.answering.sample)
+    )
+
+
+def windows_of(parts: Parts, inquiry: Inquiry) -> Windows | None:
+    """With which a picture must be read, or None where its size does not matter either. Raises ModelError."""
+    return None if inquiry.grounding is None else windows_for(parts.of("match").config, inquiry.grounding)
 
 
 def analyses(
@@ -125,7 +149,8 @@ def analyses(
     _answer(parts, groups, inquiries, found)
     _match(parts, groups, inquiries, found, clock)
     _embed(parts, groups, inquiries, found)
-    return [Analysis(each.captions, each.answers, each.matches, each.embedding) for each in found]
+    _ground(parts, groups, inquiries, found)
+    return [Analysis(each.captions, each.answers, each.matches, each.embedding, each.groundings) for each in found]
 
 
 def _group(parts: Parts, part: Part, whole: Encoded, inquiries: Sequence[Inquiry]) -> _Group:
@@ -182,6 +207,22 @@ def _embed(parts: Parts, groups: dict[Part, _Group], inquiries: Sequence[Inquiry
     vectors = group.encoded.take([group.of[place] for place in places]).vectors(part)
     for place, vector in zip(places, vectors, strict=True):
         found[place].embedding = Embedding(tuple(vector.tolist()), part.name)
+
+
+def _ground(parts: Parts, groups: dict[Part, _Group], inquiries: Sequence[Inquiry], found: Sequence[_Found]) -> None:
+    for options, places in _alike((each.grounding, place) for place, each in enumerate(inquiries) if each.grounding):
+        grounder, group = Grounder(parts.of("match"), parts.of("embed"), options), groups[parts.of("match")]
+        unnamed = [place for place in places if inquiries[place].names_itself and not found[place].captions]
+        named: dict[int, Sequence[Caption]] = {place: found[place].captions for place in places}
+        if unnamed:
+            captioner, own = Captioner(parts.of("caption"), _NAMING), groups[parts.of("caption")]
+            encoded = own.encoded.take([own.of[place] for place in unnamed])
+            prompts = captioner.encode_prompts([""] * len(unnamed))
+            named |= dict(zip(unnamed, captioner.captions(encoded, prompts), strict=True))
+        phrases = [list(inquiries[place].phrases) or phrases_of(named[place]) for place in places]
+        encoded = group.encoded.take([group.of[place] for place in places])
+        for place, row in zip(places, grounder.groundings(encoded, phrases), strict=True):
+            found[place].groundings = row
 
 
 def _alike(pairs: Iterable[tuple[Key, int]]) -> Iterable[tuple[Key, list[int]]]:
