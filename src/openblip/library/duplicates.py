@@ -1,7 +1,7 @@
 """Near-duplicates: pictures whose vectors are closer than a threshold, in groups, and which of each to keep.
 
-All pairs are compared, in blocks: a thousand pictures take milliseconds, a hundred thousand about a minute, a million
-hours. Knows the table, no model and no picture.
+All pairs are compared, in blocks, so that the work grows with the square of their number. Knows the
+table, no model and no picture.
 """
 
 from __future__ import annotations
