@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/ground": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where in pictures words are: points, boxes, heatmaps and overlays. */
+        post: operations["ground"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/analyze": {
         parameters: {
             query?: never;
@@ -345,6 +362,22 @@ export interface components {
             model: string;
         };
         /**
+         * BoxResult
+         * @description A rectangle in pixels of the picture as it is shown, and the highest heat in it.
+         */
+        BoxResult: {
+            /** Left */
+            left: number;
+            /** Top */
+            top: number;
+            /** Right */
+            right: number;
+            /** Bottom */
+            bottom: number;
+            /** Score */
+            score: number;
+        };
+        /**
          * CaptionResult
          * @description One generated text.
          */
@@ -474,6 +507,37 @@ export interface components {
             /** Cached */
             cached: boolean;
             timing: components["schemas"]["TimingResult"];
+        };
+        /**
+         * GroundingResult
+         * @description Where one phrase is: hottest point (x, y) and boxes in pixels of the picture as it is shown, `size` wide and
+         *     high. heatmap: over the whole picture, overlay: the picture with all of it, each a PNG in base64.
+         */
+        GroundingResult: {
+            /** Phrase */
+            phrase: string;
+            /** Probability */
+            probability: number;
+            /** Similarity */
+            similarity: number;
+            /** Peak */
+            peak: [
+                number,
+                number
+            ];
+            /** Boxes */
+            boxes: components["schemas"]["BoxResult"][];
+            /** Size */
+            size: [
+                number,
+                number
+            ];
+            /** Heatmap */
+            heatmap: string;
+            /** Overlay */
+            overlay?: string | null;
+            /** Model */
+            model: string;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -657,6 +721,11 @@ export interface components {
              */
             matches: components["schemas"]["MatchResult"][];
             embedding?: components["schemas"]["EmbeddingResult"] | null;
+            /**
+             * Groundings
+             * @default []
+             */
+            groundings: components["schemas"]["GroundingResult"][];
             /**
              * Cached
              * @default false
@@ -869,6 +938,30 @@ export interface components {
              */
             model: string;
             /**
+             * Phrases
+             * @description To be looked for; without any, the noun phrases of the picture's caption.
+             * @default []
+             */
+            phrases: string[];
+            /**
+             * Threshold
+             * @description How hot a region is, where the hottest point is 1.
+             * @default 0.5
+             */
+            threshold: number;
+            /**
+             * Windows
+             * @description Whether windows of the picture are looked at; null: by the model.
+             * @default null
+             */
+            windows: boolean | null;
+            /**
+             * Overlay
+             * @description Draw heat, boxes and peak over the picture.
+             * @default false
+             */
+            overlay: boolean;
+            /**
              * Caption
              * @default false
              */
@@ -917,6 +1010,12 @@ export interface components {
              * @default false
              */
             embed: boolean;
+            /**
+             * Ground
+             * @description Say where the phrases are, with threshold, windows and overlay.
+             * @default false
+             */
+            ground: boolean;
         };
         /**
          * AnswerRequest
@@ -1167,6 +1266,47 @@ export interface components {
              * @default null
              */
             dimensions: number | null;
+        };
+        /**
+         * GroundRequest
+         * @description Where in pictures words are.
+         */
+        GroundRequest: {
+            /**
+             * Images
+             * @description Pictures as base64, data URLs, or https addresses where the service fetches those.
+             */
+            images: string[];
+            /**
+             * Model
+             * @description One of the models that are served; the first where it is left out.
+             * @default
+             */
+            model: string;
+            /**
+             * Phrases
+             * @description To be looked for; without any, the noun phrases of the picture's caption.
+             * @default []
+             */
+            phrases: string[];
+            /**
+             * Threshold
+             * @description How hot a region is, where the hottest point is 1.
+             * @default 0.5
+             */
+            threshold: number;
+            /**
+             * Windows
+             * @description Whether windows of the picture are looked at; null: by the model.
+             * @default null
+             */
+            windows: boolean | null;
+            /**
+             * Overlay
+             * @description Draw heat, boxes and peak over the picture.
+             * @default false
+             */
+            overlay: boolean;
         };
         /**
          * ImagePart
@@ -1477,6 +1617,43 @@ export interface components {
             model: string;
         };
         /**
+         * GroundRequest
+         * @description Where in pictures words are.
+         */
+        GroundRequestForm: {
+            images: string[];
+            /**
+             * Model
+             * @description One of the models that are served; the first where it is left out.
+             * @default
+             */
+            model: string;
+            /**
+             * Phrases
+             * @description To be looked for; without any, the noun phrases of the picture's caption.
+             * @default []
+             */
+            phrases: string[];
+            /**
+             * Threshold
+             * @description How hot a region is, where the hottest point is 1.
+             * @default 0.5
+             */
+            threshold: number;
+            /**
+             * Windows
+             * @description Whether windows of the picture are looked at; null: by the model.
+             * @default null
+             */
+            windows: boolean | null;
+            /**
+             * Overlay
+             * @description Draw heat, boxes and peak over the picture.
+             * @default false
+             */
+            overlay: boolean;
+        };
+        /**
          * AnalyzeRequest
          * @description Any mix of tasks about pictures, each of which is encoded once.
          */
@@ -1488,6 +1665,30 @@ export interface components {
              * @default
              */
             model: string;
+            /**
+             * Phrases
+             * @description To be looked for; without any, the noun phrases of the picture's caption.
+             * @default []
+             */
+            phrases: string[];
+            /**
+             * Threshold
+             * @description How hot a region is, where the hottest point is 1.
+             * @default 0.5
+             */
+            threshold: number;
+            /**
+             * Windows
+             * @description Whether windows of the picture are looked at; null: by the model.
+             * @default null
+             */
+            windows: boolean | null;
+            /**
+             * Overlay
+             * @description Draw heat, boxes and peak over the picture.
+             * @default false
+             */
+            overlay: boolean;
             /**
              * Caption
              * @default false
@@ -1520,6 +1721,12 @@ export interface components {
              * @default false
              */
             embed: boolean;
+            /**
+             * Ground
+             * @description Say where the phrases are, with threshold, windows and overlay.
+             * @default false
+             */
+            ground: boolean;
         };
         /**
          * AddRequest
@@ -1967,6 +2174,121 @@ export interface operations {
             content: {
                 "application/json": components["schemas"]["EmbedRequest"];
                 "multipart/form-data": components["schemas"]["EmbedRequestForm"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Response"];
+                };
+            };
+            /** @description The body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The model is not served. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Neither JSON nor a form. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value or a picture cannot be used. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too much work is waiting, or too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not ready, or shutting down. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ground: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GroundRequest"];
+                "multipart/form-data": components["schemas"]["GroundRequestForm"];
             };
         };
         responses: {
