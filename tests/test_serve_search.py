@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from starlette.testclient import TestClient
 from noisy import tiny_checkpoint
 from openblip import Blip
 from openblip.errors import DataError
-from openblip.library import Library, index_photos
+from openblip.library import Library, index_catalogue, index_photos
+from openblip.library.lock import only_writer
 from openblip.serve.app import create_app
 from serve_app import as_json, door, photo, problem, service, settings, wait_until_ready
 from tiny_blip import tiny_blip
@@ -146,7 +148,7 @@ def test_a_deleted_picture_is_gone_with_its_file(client: TestClient, tmp_path: P
     assert problem(client.delete(address), 404)["code"] == "no_picture"
     assert problem(client.get(address), 404)["code"] == "no_picture"
     assert len(list((tmp_path / "photos.lance.added").rglob("*.png"))) == 1
-    assert [hit["id"] for hit in search(client, words="a dog")["hits"]] != [added["image"]["id"]]
+    assert added["image"]["id"] not in {hit["id"] for hit in search(client, words="a dog")["hits"]}
     assert add(client, PHOTOS[0])[0]["created"]
 
 
@@ -190,6 +192,32 @@ def test_a_search_that_makes_no_sense_is_refused(shared: TestClient, body: dict[
     assert named in problem(shared.post("/v1/search", json=body), 422)["detail"]
 
 
+def test_half_a_character_is_refused(shared: TestClient) -> None:
+    body = {"images": as_json(PHOTOS[0]), "captions": ["\udcff dog"]}
+    for path, sent in (
+        ("images", body),
+        ("search", {"words": "\udcff"}),
+        ("search", {"words": "a", "where": "id='\ud800'"}),
+    ):
+        answer = shared.post(f"/v1/{path}", content=json.dumps(sent), headers={"content-type": "application/json"})
+        assert "half a character" in problem(answer, 422)["detail"]
+
+
+def test_a_file_that_nothing_names_does_not_stay(blip: Blip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library lies at a path with .. in it, and is being written by another process."""
+    monkeypatch.setattr("openblip.library.library._PATIENCE_S", 0.05)
+    database = tmp_path / "x" / ".." / "photos.lance"
+    with door(blip, tmp_path, library=str(database)) as client:
+        wait_until_ready(client)
+        [added] = add(client, PHOTOS[0])
+        with only_writer(database):
+            assert problem(client.post("/v1/images", files=files(PHOTOS[1])), 503)["code"] == "library"
+        stored = list((tmp_path / "photos.lance.added").rglob("*.png"))
+        assert [file.read_bytes() for file in stored] == [PHOTOS[0]]
+        client.delete(f"/v1/images/{added['image']['id']}")
+        assert not stored[0].exists()
+
+
 def test_captions_must_go_with_pictures(shared: TestClient) -> None:
     answer = shared.post("/v1/images", files=files(*PHOTOS[:2]), data={"captions": ["one"]})
     assert "1 captions" in problem(answer, 422)["detail"]
@@ -212,6 +240,27 @@ def test_many_at_once_lose_nothing(client: TestClient) -> None:
     assert set(statuses) <= {200, 204}
     wanted = {hashlib.sha256(pictures[number // 2]).hexdigest() for number in range(24) if number % 3 != 2}
     assert {each["sha256"] for each in client.get("/v1/images").json()["images"]} == wanted
+
+
+def test_a_catalogue_is_searched_and_shown(blip: Blip, tmp_path: Path) -> None:
+    (tmp_path / "mug.png").write_bytes(PHOTOS[0])
+    catalogue = tmp_path / "shop.csv"
+    catalogue.write_text("id,title,price,picture,colour\nm1,a red dog,9.5,mug.png,red\nm2,a blue cat,3,,blue\n")
+    index_catalogue([str(catalogue)], tmp_path / "shop.lance", lambda: blip)
+    with door(blip, tmp_path, library=str(tmp_path / "shop.lance")) as client:
+        wait_until_ready(client)
+        found = search(client, words="a red dog", where="price < 5 or colour = 'red'")["hits"]
+        assert [hit["name"] for hit in found] == ["a red dog", "a blue cat"]
+        product = {"item": "m1", "title": "a red dog", "description": "", "price": 9.5, "fields": {"colour": "red"}}
+        assert found[0]["product"] == product
+        assert client.get(found[0]["picture"]).content == PHOTOS[0]
+        assert (found[1]["picture"], found[1]["thumbnail"]) == ("", "")
+        assert problem(client.get(f"/v1/images/{found[1]['id']}/picture"), 404)["code"] == "picture_gone"
+        assert str(tmp_path) not in client.get("/v1/images").text
+        similar = search(client, like="m1", by_picture=0.0)["hits"]
+        assert [hit["product"]["item"] for hit in similar] == ["m2"]
+        refused = client.post("/v1/images", files=files(PHOTOS[1]))
+        assert "catalogue" in problem(refused, 422)["detail"]
 
 
 def test_without_a_library_the_routes_say_how_to_have_one(blip: Blip, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from openblip.client.client import RemoteCaptionStream as RemoteCaptionStream
 from openblip.client.library import LibraryFound as LibraryFound
 from openblip.client.library import LibraryHit as LibraryHit
 from openblip.client.library import LibraryImage as LibraryImage
+from openblip.client.library import ProductFields as ProductFields
 from openblip.client.results import Results as Results
 from openblip.client.results import Served as Served
 from openblip.client.results import ServedModel as ServedModel

@@ -186,19 +186,20 @@ class AsyncClient:
         image: ImageSource | None = None,
         *,
         like: str = "",
-        weight: float = 0.5,
+        weight: float | None = None,
+        by_picture: float | None = None,
         limit: int = 10,
         where: str = "",
         rerank: int | None = None,
         budget_ms: float = 300.0,
-        hybrid: bool = False,
+        hybrid: bool | None = None,
     ) -> LibraryFound:
         """Pictures of the service's library by words, a picture, or both; see `openblip.library.Query` and
         `SearchOptions`."""
         post = await asyncio.to_thread(
             search_post,
-            words, image, like=like, weight=weight, limit=limit, where=where, rerank=rerank, budget_ms=budget_ms,
-            hybrid=hybrid,
+            words, image, like=like, weight=weight, by_picture=by_picture, limit=limit, where=where, rerank=rerank,
+            budget_ms=budget_ms, hybrid=hybrid,
         )  # fmt: skip
         return found_of(parsed_answer(await self._send("POST", post.path, post.arguments())))
 

@@ -17,9 +17,21 @@ PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
+class ProductFields:
+    """What a catalogue says of an item. item: its own id; fields: its other columns."""
+
+    item: str
+    title: str
+    description: str
+    price: float | None
+    fields: Mapping[str, str | float | None]
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryImage:
-    """A picture of the library. name: of its file, or its key in a shard; size: bytes; taken: by the camera's clock;
-    modified: its file, in UTC; thumbnail, picture: where they are to be had."""
+    """A picture of the library. name: of its file, its key in a shard, or an item's title; size: bytes; taken: by the
+    camera's clock; modified: its file, in UTC; thumbnail, picture: where they are to be had, empty of an item without a
+    picture; product: of a catalogue."""
 
     id: str
     name: str
@@ -32,6 +44,7 @@ class LibraryImage:
     sha256: str
     thumbnail: str
     picture: str
+    product: ProductFields | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +76,20 @@ def search_post(
     image: ImageSource | None,
     *,
     like: str,
-    weight: float,
+    weight: float | None,
+    by_picture: float | None,
     limit: int,
     where: str,
     rerank: int | None,
     budget_ms: float,
-    hybrid: bool,
+    hybrid: bool | None,
 ) -> Post:
     """A search. Raises ImageError on a picture that cannot be read."""
     fields: dict[str, Any] = {
-        "words": words, "like": like, "weight": weight, "limit": limit, "where": where, "budget_ms": budget_ms,
-        "hybrid": hybrid,
+        "words": words, "like": like, "limit": limit, "where": where, "budget_ms": budget_ms,
     }  # fmt: skip
-    fields |= {} if rerank is None else {"rerank": rerank}
+    chosen = {"weight": weight, "by_picture": by_picture, "rerank": rerank, "hybrid": hybrid}
+    fields |= {name: value for name, value in chosen.items() if value is not None}
     pictures = [] if image is None else [picture_of(image)]
     if len(pictures) == 1 and isinstance(pictures[0], bytes):
         return Post("/v1/search", fields, (pictures[0],))
@@ -116,7 +130,9 @@ def image_of(content: Mapping[str, Any]) -> LibraryImage:
             name: None if content[name] is None else datetime.fromisoformat(content[name])
             for name in ("taken", "modified")
         }
-        return known(LibraryImage, {**content, **moments})
+        product = content.get("product")
+        whole = {**content, **moments, "product": None if product is None else known(ProductFields, product)}
+        return known(LibraryImage, whole)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, OpenBlipError):
             raise

@@ -25,7 +25,7 @@ class AllowedPhotos:
         self._database, self._folders = database, folders
         self._opened: Library | None = None
 
-    def search(self, blip: Blip, query: Query, limit: int, where: str, hybrid: bool) -> list[Hit]:
+    def search(self, blip: Blip, query: Query, limit: int, where: str, hybrid: bool | None) -> list[Hit]:
         """The best hits in allowed folders; where others lie between them, it is looked further. Raises what
         `Library.open` and `Library.search` raise."""
         from openblip.library import SearchOptions
@@ -64,4 +64,5 @@ class AllowedPhotos:
         return self._opened
 
     def _is_seen(self, record: Record) -> bool:
-        return self._folders.holds(Path(os.path.realpath(record.place.path)))
+        path = record.place.path  # empty of an item of a catalogue without a picture
+        return bool(path) and self._folders.holds(Path(os.path.realpath(path)))

@@ -153,7 +153,7 @@ class Tools:
                 '"dog". Fields: path, key, caption, taken, modified, width, height, size.',
             ),
         ] = "",
-        hybrid: Annotated[bool, Field(description="Search the words in captions too: for names.")] = False,
+        hybrid: Annotated[bool | None, Field(description="Search the words in captions too: for names.")] = None,
     ) -> Hits:
         """Find photos in the user's library, by a description, by a picture that they are to be like, or by both.
 

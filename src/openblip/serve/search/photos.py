@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from openblip.engine import Floats
-from openblip.errors import DataError, ImageError, InputError, OptionError
+from openblip.errors import DataError, ImageError, InputError, OptionError, TextError
 from openblip.image import ImageLimits, open_header
 from openblip.library import Library, Record
 from openblip.serve import problems
@@ -92,6 +92,7 @@ class Photos:
     async def page(self, where: str, after: str, limit: int) -> LibraryImages:
         """Raises ProblemError, or OptionError on a filter that says nothing."""
         library = self._opened()
+        _check_texts(where)
         with _as_problems():
             records = await self._in_thread(partial(library.page, where, after, limit))
             total = await self._in_thread(library.__len__)
@@ -126,6 +127,7 @@ class Photos:
         library, query, options = self._opened(), body.query(), body.options()
         if max(map(len, (body.words, body.where))) > min(self._service.settings.max_text_characters, _MAX_WHERE):
             raise ProblemError(422, "text", "the words or the filter are too long: cut them")
+        _check_texts(body.words, body.where)
         async with self._service.sets.use("") as worker:
             worker.batcher.admit()
             picture: Floats | None = None
@@ -158,10 +160,15 @@ class Photos:
     def _check(self, body: AddRequest) -> None:
         self._service.check(len(body.images), Inquiry())
         self._writing()
+        if self._opened().holds != "photos":
+            raise InputError(
+                "the library is of a catalogue, which pictures are not added to: index the catalogue again"
+            )
         if body.captions and len(body.captions) != len(body.images):
             raise InputError(
                 f"{len(body.captions)} captions do not go with {len(body.images)} pictures: give one each, or none"
             )
+        _check_texts(*body.captions)
         most = self._service.settings.max_text_characters
         if any(len(each) > most for each in body.captions):
             raise OptionError(f"a caption is longer than {most} characters: cut it")
@@ -203,6 +210,15 @@ class Photos:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def _check_texts(*texts: str) -> None:
+    """Raise TextError on half a character, which JSON can write and nothing can keep."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise TextError(f"a text holds half a character (at place {error.start}): send whole ones") from None
 
 
 def _unknown(identity: str) -> ProblemError:

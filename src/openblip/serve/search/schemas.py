@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from openblip.library import Hit, Query, Record, SearchOptions
+from openblip.library.products import Product
 from openblip.serve.problems import Problem
 from openblip.serve.schemas import Picture
 
@@ -42,7 +43,12 @@ class SearchRequest(BaseModel):
         [], max_length=1, fail_fast=True, description="A picture, as in other requests, that those found are like."
     )
     like: str = Field("", description="In its place: the id of a picture of the library.")
-    weight: float = Field(0.5, ge=0, le=1, description="Of the words, where a picture stands beside them.")
+    weight: float | None = Field(
+        None, ge=0, le=1, description="Of the words beside a picture; a half where it is left out, of products less."
+    )
+    by_picture: float | None = Field(
+        None, ge=0, le=1, description="Of products: how much the picture counts against the text."
+    )
     limit: int = Field(10, ge=1, le=MAX_LIMIT, description="How many are wanted.")
     where: str = Field("", description="A filter, such as: taken >= 2024-06 and width > 1000 (docs/search.md).")
     rerank: int | None = Field(
@@ -52,7 +58,10 @@ class SearchRequest(BaseModel):
         description="How many of the best ITM looks at again; as many as budget_ms allows where it is left out.",
     )
     budget_ms: float = Field(300.0, ge=0, le=60_000, description="For looking again.")
-    hybrid: bool = Field(False, description="Search the captions for the words too, and fuse both orders.")
+    hybrid: bool | None = Field(
+        None,
+        description="Search captions, or titles, for the words too, and fuse both; of products unless it is false.",
+    )
     exact: bool = Field(False, description="Compare every vector, even where there is an index.")
 
     def query(self) -> Query:
@@ -62,12 +71,24 @@ class SearchRequest(BaseModel):
 
     def options(self) -> SearchOptions:
         """Raises OptionError on a value outside its range."""
-        return SearchOptions(self.limit, self.where, self.rerank, self.budget_ms, self.hybrid, self.exact)
+        return SearchOptions(
+            self.limit, self.where, self.rerank, self.budget_ms, self.hybrid, self.exact, self.by_picture
+        )
+
+
+class ProductFields(BaseModel):
+    """What a catalogue says of an item. item: its own id; fields: its other columns."""
+
+    item: str
+    title: str
+    description: str
+    price: float | None
+    fields: dict[str, str | float | None]
 
 
 class LibraryImage(BaseModel):
-    """A picture of the library. name: of its file, or its key in a shard; taken: by the camera's clock; thumbnail,
-    picture: where they are to be had."""
+    """A picture of the library. name: of its file, its key in a shard, or an item's title; taken: by the camera's
+    clock; thumbnail, picture: where they are to be had, empty of an item without a picture; product: of a catalogue."""
 
     id: str
     name: str
@@ -80,15 +101,20 @@ class LibraryImage(BaseModel):
     sha256: str
     thumbnail: str
     picture: str
+    product: ProductFields | None = None
 
     @classmethod
     def values(cls, record: Record) -> dict[str, Any]:
         """Of a record; where it lies on the service's disk is nobody's to know."""
         known = record.to_dict()
         address = f"/v1/images/{record.id}"
-        names = {"name": record.place.key or record.place.path.rpartition("/")[2]}
-        places = {"thumbnail": f"{address}/thumbnail", "picture": f"{address}/picture"}
-        return {name: known[name] for name in cls.model_fields if name in known} | names | places
+        places = {name: f"{address}/{name}" if record.place.path else "" for name in ("thumbnail", "picture")}
+        found = {name: known[name] for name in LibraryImage.model_fields if name in known} | places
+        found |= {"id": record.id, "name": record.place.key or record.place.path.rpartition("/")[2]}
+        if isinstance(record, Product):
+            told = {name: known[name] for name in ("title", "description", "price", "fields")}
+            found |= {"name": record.item.title, "product": {"item": record.item.id, **told}}
+        return found
 
 
 class AddedImage(BaseModel):

@@ -17,7 +17,7 @@ class Stored:
     """A folder of pictures. One file a content, whole or not there."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+        self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 (as records have it: without .., links kept)
 
     def keep(self, data: bytes) -> Path:
         """The file with these bytes, written now if it is not there. Raises ImageError on what is no picture, DataError

@@ -115,7 +115,12 @@ class Writer:
                 continue
             records[record.id] = record
             results.append((record, created))
-        self._library.put(list(records.values()))
+        try:
+            self._library.put(list(records.values()))
+        except Exception:
+            for record in (found[0] for found in results if isinstance(found, tuple) and found[1]):
+                self._stored.forget(record.place.path)  # nothing would ever name them
+            raise
         return results
 
     def _record(self, addition: Addition, known: dict[str, Record]) -> tuple[Record, bool]:
