@@ -575,6 +575,7 @@ export interface components {
             thumbnail: string;
             /** Picture */
             picture: string;
+            product?: components["schemas"]["ProductFields"] | null;
             /** Score */
             score: number;
             /** Similarity */
@@ -586,8 +587,8 @@ export interface components {
         };
         /**
          * LibraryImage
-         * @description A picture of the library. name: of its file, or its key in a shard; taken: by the camera's clock; thumbnail,
-         *     picture: where they are to be had.
+         * @description A picture of the library. name: of its file, its key in a shard, or an item's title; taken: by the camera's
+         *     clock; thumbnail, picture: where they are to be had, empty of an item without a picture; product: of a catalogue.
          */
         LibraryImage: {
             /** Id */
@@ -615,6 +616,7 @@ export interface components {
             thumbnail: string;
             /** Picture */
             picture: string;
+            product?: components["schemas"]["ProductFields"] | null;
         };
         /**
          * LibraryImages
@@ -761,6 +763,24 @@ export interface components {
             detail: string;
             /** Code */
             code: string;
+        };
+        /**
+         * ProductFields
+         * @description What a catalogue says of an item. item: its own id; fields: its other columns.
+         */
+        ProductFields: {
+            /** Item */
+            item: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /** Price */
+            price: number | null;
+            /** Fields */
+            fields: {
+                [key: string]: string | number | null;
+            };
         };
         /**
          * ReplyMessage
@@ -1395,10 +1415,16 @@ export interface components {
             like: string;
             /**
              * Weight
-             * @description Of the words, where a picture stands beside them.
-             * @default 0.5
+             * @description Of the words beside a picture; a half where it is left out, of products less.
+             * @default null
              */
-            weight: number;
+            weight: number | null;
+            /**
+             * By Picture
+             * @description Of products: how much the picture counts against the text.
+             * @default null
+             */
+            by_picture: number | null;
             /**
              * Limit
              * @description How many are wanted.
@@ -1425,10 +1451,10 @@ export interface components {
             budget_ms: number;
             /**
              * Hybrid
-             * @description Search the captions for the words too, and fuse both orders.
-             * @default false
+             * @description Search captions, or titles, for the words too, and fuse both; of products unless it is false.
+             * @default null
              */
-            hybrid: boolean;
+            hybrid: boolean | null;
             /**
              * Exact
              * @description Compare every vector, even where there is an index.
@@ -1767,10 +1793,16 @@ export interface components {
             like: string;
             /**
              * Weight
-             * @description Of the words, where a picture stands beside them.
-             * @default 0.5
+             * @description Of the words beside a picture; a half where it is left out, of products less.
+             * @default null
              */
-            weight: number;
+            weight: number | null;
+            /**
+             * By Picture
+             * @description Of products: how much the picture counts against the text.
+             * @default null
+             */
+            by_picture: number | null;
             /**
              * Limit
              * @description How many are wanted.
@@ -1797,10 +1829,10 @@ export interface components {
             budget_ms: number;
             /**
              * Hybrid
-             * @description Search the captions for the words too, and fuse both orders.
-             * @default false
+             * @description Search captions, or titles, for the words too, and fuse both; of products unless it is false.
+             * @default null
              */
-            hybrid: boolean;
+            hybrid: boolean | null;
             /**
              * Exact
              * @description Compare every vector, even where there is an index.
