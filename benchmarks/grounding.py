@@ -63,13 +63,16 @@ def main() -> int:
     arguments = parser.parse_args()
     load_before = os.getloadavg()[0]
     blip = Blip.load("mini", precision=arguments.precision)
-    names = named_in(text for sample in shard_samples(arguments.seen_in) for text in sample.captions)
-    pointed: list[Pointed] = []
-    photos: list[Boxed] = []
-    for shards, chosen in ((arguments.chosen, True), (arguments.scored, False)):
-        found = list(read_boxed(shard_samples(shards, captioned=False)))[: arguments.limit]
-        pointed += play(blip, found, names, chosen)
-        photos += found
+    sets = [
+        list(read_boxed(shard_samples(shards, captioned=False)))[: arguments.limit]
+        for shards in (arguments.chosen, arguments.scored)
+    ]
+    photos = [photo for found in sets for photo in found]
+    seen = (text for sample in shard_samples(arguments.seen_in) for text in sample.captions)
+    names = named_in(seen, {name for photo in photos for name in photo.boxes})
+    pointed = [
+        each for found, chosen in zip(sets, (True, False), strict=True) for each in play(blip, found, names, chosen)
+    ]
     result = {
         "machine": machine(load_before, ("openblip", "openvino", "numpy")),
         "precision": blip.engine.precision,

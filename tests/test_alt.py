@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 from openblip.bulk.alt.diff import unified
 from openblip.bulk.alt.missing import Missing, find_in_html, find_in_markdown, with_texts
 from openblip.bulk.alt.pages import find_pages, find_picture, read_page, write_page
-from openblip.errors import InputError
+from openblip.bulk.alt.proposals import propose
+from openblip.errors import InputError, OpenBlipError
 
 
 @pytest.mark.parametrize(
@@ -82,9 +83,32 @@ def test_lines_are_those_of_the_page() -> None:
     assert [(missing.line, missing.source) for missing in find_in_markdown(page)] == [(6, "a"), (9, "b"), (13, "c")]
 
 
-def test_what_cannot_be_edited_with_certainty_is_not() -> None:
-    """A link's title that looks like a picture."""
-    [missing] = find_in_markdown('![](a.jpg) [x](y "![](z.jpg)")')
+@pytest.mark.parametrize(
+    "after",
+    [
+        'Write `<img src="a.jpg">` like this: <img alt="TEXT" src="a.jpg">',
+        '<img alt="TEXT" src=a.jpg> and ``<img src=a.jpg>`` and <!-- <img src=a.jpg> --> <img alt="TEXT" src=a.jpg>',
+        '\\` `<img src=a.jpg>` <img alt="TEXT" src=a.jpg>',
+        '\\\\`<img src=a.jpg>` <img alt="TEXT" src=a.jpg> ``` <img alt="TEXT" src=a.jpg>',
+        "\\` `![](a.jpg)` ![TEXT](a.jpg)",
+    ],
+)
+def test_examples_in_code_stay_as_they_are(after: str) -> None:
+    page = after.replace(' alt="TEXT"', "").replace("TEXT", "")
+    assert with_texts(page, [(missing, "TEXT") for missing in find_in_markdown(page)]) == after
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '![](a.jpg) [x](y "![](z.jpg)")',
+        '[x](y "<img src=a.jpg>") <img src=a.jpg>',
+        "> See <!-- of\n> <img src=a.jpg> --> and <img src=a.jpg>",
+    ],
+)
+def test_what_cannot_be_edited_with_certainty_is_not(page: str) -> None:
+    """A link's title, or lines of a comment, that look like a picture."""
+    [missing] = find_in_markdown(page)
     assert missing.source == ""
 
 
@@ -217,6 +241,19 @@ def test_a_link_out_of_the_site_is_not_followed(tmp_path: Path) -> None:
 def test_pictures_in_the_page(tmp_path: Path) -> None:
     source = f"data:image/png;base64,{b64encode(b'picture').decode()}"
     assert find_picture(tmp_path, tmp_path / "page.html", source) == b"picture"
+
+
+@pytest.mark.parametrize("odd", ["<![foo[ a ]]>", "<![ "])
+def test_a_page_that_no_parser_reads_ends_nothing(tmp_path: Path, odd: str) -> None:
+    """Newer Pythons take such a declaration for a comment, as browsers do; others give up on its page alone."""
+    for name, before in (("a.html", odd), ("b.md", f"<p>{odd}\n"), ("c.html", "")):
+        (tmp_path / name).write_text(f"{before}<img src=x.svg>")
+    told: list[OpenBlipError] = []
+    found = [each.page.path.name for each in propose(tmp_path, lambda pictures: [], told.append)]
+    assert "c.html" in found
+    for name in ("a.html", "b.md"):
+        assert name in found or any(f"{name} cannot be read as HTML" in str(error) for error in told) or odd == "<![ "
+    assert all(isinstance(error, InputError) for error in told)
 
 
 def test_differences_of_odd_files() -> None:

@@ -56,8 +56,9 @@ def test_the_peak_is_that_of_ground(blip: Blip) -> None:
 
 
 def test_only_categories_that_captions_name(blip: Blip) -> None:
-    names = named_in(["two dogs play with a tennis racket", "a dog sits on a bench", "He is training ."])
-    assert (names["dog"], names["tennis racket"], names["bench"], names["train"], names["cat"]) == (2, 1, 1, 0, 0)
+    captions = ["two dogs play with a tennis racket", "a dog sits on a bench", "He is training ."]
+    names = named_in(captions, {"dog", "tennis racket", "bench", "train", "cat"})
+    assert names == {"dog": 2, "tennis racket": 1, "bench": 1}
     pictures = boxed({"dog": (WHOLE,), "cat": (WHOLE,)}, {"bench": (WHOLE,)})
     result = evaluate_grounding(blip, pictures, names)
     assert [each.category for each in result.cases] == ["dog", "bench"]
@@ -68,8 +69,14 @@ def test_only_categories_that_captions_name(blip: Blip) -> None:
 
 
 def test_nouns_in_the_plural_by_nature_are_named() -> None:
-    assert named_in(["a man on skis", "scissors"])["skis"] == 1
-    assert named_in(["a man on skis", "scissors"])["scissors"] == 1
+    assert named_in(["a man on skis", "scissors"], {"skis", "scissors"}) == {"skis": 1, "scissors": 1}
+
+
+def test_a_category_of_two_words_is_named_rather_than_its_noun() -> None:
+    captions = ["two teddy bears", "a brown bear", "a bear by a stop sign", "stop signs", "a wine glass"]
+    categories = {"bear", "teddy bear", "stop sign", "wine glass"}
+    assert named_in(captions, categories) == {"teddy bear": 1, "bear": 2, "stop sign": 2, "wine glass": 1}
+    assert named_in(captions, {"bear", "sign"}) == {"bear": 3, "sign": 2}
 
 
 def test_boxes_come_as_shares_of_the_picture(tmp_path: Path) -> None:
@@ -93,6 +100,8 @@ def test_boxes_come_as_shares_of_the_picture(tmp_path: Path) -> None:
         {"captions": ["a"], "objects": [{"bbox": [0, 0, 1, 1]}], "original_size": [640, 480]},
         {"captions": ["a"], "objects": [{"category": "dog", "bbox": [0, 1]}], "original_size": [640, 480]},
         {"captions": ["a"], "objects": [{"category": "dog", "bbox": [0, 0, 1, 1]}]},
+        {"captions": ["a"], "objects": [{"category": "dog", "bbox": [0, 0, 1, 1]}], "original_size": [0, 0]},
+        {"captions": ["a"], "objects": [{"category": "dog", "bbox": [0, 0, 1, 1]}], "original_size": [640, -480]},
     ],
 )
 def test_shards_without_boxes_are_refused_by_the_key(tmp_path: Path, json_of: dict[str, Any]) -> None:
@@ -109,7 +118,7 @@ def test_a_broken_picture_is_named(blip: Blip) -> None:
 
 
 def test_a_result_is_a_table_and_json(blip: Blip) -> None:
-    result = evaluate_grounding(blip, boxed({"dog": (WHOLE,)}, {"dog": (CORNER,)}), named_in(["a dog"]))
+    result = evaluate_grounding(blip, boxed({"dog": (WHOLE,)}, {"dog": (CORNER,)}), named_in(["a dog"], {"dog"}))
     table = format_markdown(result)
     assert "tiny: 2 cases in 2 images (0 left out" in table
     assert "| the middle of the picture | 0.500 | +0.000 | +0.000 to +0.000 |" in table

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from openblip import Blip, GroundOptions, ImageError, ModelError
+from openblip.bulk.jobs import pictures_a_call
 from openblip.config import TASKS
-from openblip.moderation import LabelRule, Moderator, Policy, TextRule
+from openblip.moderation import LabelRule, ModerateJob, Moderator, Policy, TextRule
 from tiny_blip import calls, counted_blip, picture
 
 DOG = LabelRule("dog", ("a dog runs", "the dog holds a ball"), review=0.0, questions=("is the dog young", "two"))
@@ -131,6 +132,14 @@ def test_many_pictures_each_with_its_text_and_one_broken(blip: Blip, tmp_path: P
         assert (alone.text_match is None) == (moderated.decision.text_match is None)
     with pytest.raises(ImageError):
         moderator.decide(tmp_path / "broken.jpg")
+
+
+def test_a_run_needs_a_model_that_answers_where_the_policy_asks(blip: Blip) -> None:
+    assert ModerateJob(POLICY).needed() == ("match", "embed", "answer")
+    assert ModerateJob(Policy((BUS,))).needed() == ("match", "embed")
+    assert pictures_a_call(ModerateJob(POLICY), blip) == min(
+        blip.part(task).pictures_a_call(1) for task in ("match", "embed", "answer")
+    )
 
 
 def test_a_model_that_cannot_answer_is_named_at_once(tmp_path: Path) -> None:

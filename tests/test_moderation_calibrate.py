@@ -17,6 +17,7 @@ from openblip.errors import DataError, InputError, MissingExtra, OptionError
 from openblip.metrics import proportion
 from openblip.moderation import LabelRule, Moderator, Policy, Targets, calibrate, calibrate_text, read_labelled
 from openblip.moderation.calibrate import calibrated, complete_threshold, precise_threshold, with_thresholds
+from openblip.moderation.calibrate_text import texts_of_others
 from openblip.moderation.policy import parse_policy
 from openblip.moderation.toml import edited
 from tiny_blip import picture, tiny_blip
@@ -243,6 +244,12 @@ def test_the_threshold_of_texts_lets_own_ones_pass_and_tells_strange_ones(blip: 
         calibrate_text(blip, pairs[:3])
     with pytest.raises(OptionError, match="passing=0 is out of range"):
         calibrate_text(blip, pairs, 0)
+
+
+def test_each_picture_gets_the_text_of_one_half_of_all_away() -> None:
+    assert texts_of_others(list("abcdefgh")) == list("efghabcd")
+    assert texts_of_others(list("abcde")) == list("cdeab")
+    assert texts_of_others(list("abcdabef")) == list("beefbccd")  # where the one there says the same, the next
 
 
 def test_a_table_that_is_not_there_is_made() -> None:

@@ -70,8 +70,23 @@ def test_a_picture_a_phrase_in_a_folder(openblip: Any, album: Path) -> None:
         ("ground photo0.jpg --overlay o.png", ["a dog", "a cat"], 2, "name a folder"),
         ("ground photo0.jpg --mask o.jpg", ["a dog"], 2, "name a folder"),
         ("ground photo0.jpg --array heat.txt", ["a dog"], 2, "name a file that ends in .npy"),
-        ("ground photo0.jpg --array no/heat.npy", ["a dog"], 2, "cannot write no/heat.npy"),
-        ("ground photo0.jpg --overlay photo1.jpg/x.png", ["a dog"], 2, "cannot write photo1.jpg/x.png"),
+        (
+            "ground photo0.jpg --array no/heat.npy",
+            ["a dog"],
+            2,
+            "no/heat.npy cannot be written: No such file or directory: name another place",
+        ),
+        ("ground photo0.jpg --overlay photo1.jpg/x.png", ["a dog"], 2, "photo1.jpg/x.png cannot be written"),
+        (
+            "ground photo0.jpg --overlay out --mask out",
+            ["dog"],
+            2,
+            "--mask would write over out/1-dog.png, which is that",
+        ),
+        ("ground photo0.jpg --overlay out --mask out/1-dog.png", ["dog"], 2, "which is that of --overlay"),
+        ("ground photo0.jpg --overlay out --mask ./out", [], 2, "which is that of --overlay"),
+        ("ground p.png --overlay ./p.png", ["dog"], 2, "--overlay would write over p.png, which is the photo"),
+        ("ground 1-dog.png --mask .", ["cat", "dog"], 1, "1-dog.png does not exist"),
         ("analyze photo0.jpg --embed --phrase dog", [], 2, "give --ground too"),
     ],
 )
@@ -81,6 +96,29 @@ def test_what_cannot_be_done_is_said(
     found, _, errors = openblip(arguments, *phrases)
     assert found == code
     assert says in errors[-1]
+
+
+def test_the_photo_and_what_is_there_stay_where_writing_goes_wrong(
+    openblip: Any, album: Path, blip: Blip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = blip.ground("photo0.jpg")[0][0].phrase
+    named = album / f"1-{'-'.join(first.split())}.png"
+    (album / "photo0.jpg").rename(named)
+    before = named.read_bytes()
+    code, _, errors = openblip(f"ground {named.name} --mask .")
+    assert (code, named.read_bytes()) == (2, before)
+    assert f"--mask would write over {named.name}, which is the photo: name another place" in errors[-1]
+
+    def full(image: Image.Image, path: Path, **options: str) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    (album / "m.png").write_bytes(b"old")
+    monkeypatch.setattr(Image.Image, "save", full)
+    code, _, errors = openblip("ground photo1.jpg --mask m.png dog")
+    assert (code, (album / "m.png").read_bytes()) == (2, b"old")
+    assert "m.png cannot be written: No space left on device: name another place" in errors[-1]
+    assert not list(album.glob(".*"))
 
 
 def test_analyze_says_where_things_are(openblip: Any, album: Path, blip: Blip) -> None:

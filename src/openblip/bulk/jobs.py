@@ -30,9 +30,9 @@ Kind = Literal["text", "number", "vector"]
 class Job:
     """What is asked of every picture. Frozen and plain, so that it travels to other machines.
 
-    name: of the command; tasks: whose checkpoints it needs; key: under which a record holds what was found, a list.
-    columns: of a table, beside the source, with the entry's field and the kind; shown: how an entry is printed.
-    keywords: whether its texts are keywords, divided by commas, and no sentences.
+    name: of the command; tasks: whose checkpoints any such job needs; key: under which a record holds what was
+    found, a list. columns: of a table, beside the source, with the entry's field and the kind; shown: how an entry is
+    printed. keywords: whether its texts are keywords, divided by commas, and no sentences.
     """
 
     name: ClassVar[str]
@@ -45,6 +45,10 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """All that the results follow from but the model, ready for JSON."""
         return {"command": self.name, **json.loads(json.dumps(asdict(self)))}  # type: ignore[call-overload]
+
+    def needed(self) -> tuple[Task, ...]:
+        """The tasks whose checkpoints this one needs."""
+        return self.tasks
 
     def rows_a_picture(self) -> int:
         """Rows that one picture takes in an engine call."""
@@ -238,7 +242,7 @@ def records(job: Job, blip: Blip, items: Iterable[Item]) -> Iterator[Record]:
 
 def pictures_a_call(job: Job, blip: Blip) -> int:
     """How many pictures share an engine call."""
-    return min(blip.part(task).pictures_a_call(job.rows_a_picture()) for task in job.tasks)
+    return min(blip.part(task).pictures_a_call(job.rows_a_picture()) for task in job.needed())
 
 
 def pictures_of(items: Iterable[Item]) -> Iterator[ImageSource]:

@@ -111,7 +111,7 @@ def checkpoints(name: str | None, job: Job) -> dict[str, list[str]]:
     from openblip.hub import find_model, find_set
 
     members, found = find_set(name), {}
-    for task in job.tasks:
+    for task in job.needed():
         model = find_model(members[task] if members else name)
         found[str(task)] = [model.name, open_checkpoint(model.path, model.name).revision]
     return found

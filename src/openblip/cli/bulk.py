@@ -230,7 +230,7 @@ def _here(job: Job, load: Loader) -> AtWork:
     from openblip.bulk.run import compute_here
 
     blip = load(lanes=_LANES)
-    checkpoints = {str(task): [blip.part(task).name, blip.part(task).revision] for task in job.tasks}
+    checkpoints = {str(task): [blip.part(task).name, blip.part(task).revision] for task in job.needed()}
     return AtWork(compute_here(job, blip), pictures_a_call(job, blip), checkpoints, lambda: blip)
 
 

@@ -238,7 +238,8 @@ def eval_grounding(
     from openblip.evaluate.samples import read_samples, shard_samples
 
     pictures = list(islice(read_boxed(shard_samples(shards, captioned=False)), limit))
-    names = named_in(text for sample in read_samples(seen_in) for text in sample.captions) if seen_in else None
+    seen = (text for sample in read_samples(seen_in) for text in sample.captions)
+    names = named_in(seen, {name for each in pictures for name in each.boxes}) if seen_in else None
     check_files(output)
     blip = load()
     with progress_bar() as progress:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openblip.cli.options import FAILED, model_options
-from openblip.errors import OptionError
+from openblip.errors import InputError, OptionError
 from openblip.terminal import print_line, report
 from openblip.types import Grounding, GroundOptions
 
@@ -76,6 +76,7 @@ def ground(
             )
     if array is not None and array.suffix != ".npy":
         raise click.UsageError(f"--array {array} is to hold an array: name a file that ends in .npy")
+    _check_outputs(photo, phrases or ("",), overlay, mask)
     [found] = load().ground(photo, list(phrases) or None, options)
     if as_json:
         print_line(json.dumps({"source": photo, "groundings": [grounding.to_dict() for grounding in found]}))
@@ -85,6 +86,7 @@ def ground(
     if not found:
         report(f"{photo}: its caption names nothing to look for: give PHRASE")
         return FAILED
+    _check_outputs(photo, [grounding.phrase for grounding in found], overlay, mask)
     if array is not None:
         write_array(array, found)
     write_pictures(photo, found, overlay, mask, threshold)
@@ -104,8 +106,8 @@ def write_array(path: Path, found: Sequence[Grounding]) -> None:
     """The heatmaps as one array. Raises OptionError where it cannot be written."""
     import numpy as np
 
-    with _writing(path):
-        np.save(path, np.stack([grounding.heatmap for grounding in found]))
+    with _writing(path) as part, part.open("wb") as file:
+        np.save(file, np.stack([grounding.heatmap for grounding in found]))
 
 
 def write_pictures(
@@ -128,19 +130,40 @@ def write_pictures(
             _save(Image.fromarray(mask_of(grounding, threshold)), mask, number, grounding)
 
 
-def _save(image: Image.Image, path: Path, number: int, grounding: Grounding) -> None:
-    """Under the path itself where it is a .png, else in that folder, which is made."""
-    if path.suffix.lower() != ".png":
-        words = re.sub(r"[^a-z0-9]+", "-", grounding.phrase.lower()).strip("-")[:40]
-        path = path / f"{number}-{words or 'phrase'}.png"
-    with _writing(path):
+def _check_outputs(photo: str, phrases: Sequence[str], overlay: Path | None, mask: Path | None) -> None:
+    """Raises UsageError where one would be written over the photo or over another."""
+    taken = {Path(photo).resolve(): "the photo"}
+    for flag, given in (("--overlay", overlay), ("--mask", mask)):
+        if given is None:
+            continue
+        for number, phrase in enumerate(phrases, start=1):
+            path, whose = _file_of(given, number, phrase), f"that of {flag}"
+            if (other := taken.setdefault(path.resolve(), whose)) != whose:
+                raise click.UsageError(f"{flag} would write over {path}, which is {other}: name another place")
+
+
+def _save(image: Image.Image, given: Path, number: int, grounding: Grounding) -> None:
+    path = _file_of(given, number, grounding.phrase)
+    with _writing(path) as part:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+        image.save(part, format="PNG")
+
+
+def _file_of(given: Path, number: int, phrase: str) -> Path:
+    """The path itself where it is a .png, else one in that folder."""
+    if given.suffix.lower() == ".png":
+        return given
+    words = re.sub(r"[^a-z0-9]+", "-", phrase.lower()).strip("-")[:40]
+    return given / f"{number}-{words or 'phrase'}.png"
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[Path]:
+    """Where to write what then takes the path's place."""
+    from openblip.bulk.sidecars import whole_file
+
     try:
-        yield
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror}: name another place") from error
+        with whole_file(path) as part:
+            yield part
+    except InputError as error:
+        raise OptionError(f"{error}: name another place") from error

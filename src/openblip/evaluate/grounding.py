@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -151,6 +151,8 @@ def read_boxed(samples: Iterable[Sample]) -> Iterator[Boxed]:
         try:
             objects = sample.metadata["objects"]
             width, height = sample.metadata["original_size"] if objects else (1, 1)
+            if not (width > 0 and height > 0):
+                raise ValueError(f"original_size {[width, height]}")
             for each in objects:
                 x, y, across, down = each["bbox"]
                 row = (x / width, y / height, across / width, down / height)
@@ -164,13 +166,18 @@ def read_boxed(samples: Iterable[Sample]) -> Iterator[Boxed]:
             yield Boxed(sample.key, sample.image_bytes, boxes)
 
 
-def named_in(captions: Iterable[str]) -> Counter[str]:
-    """How many captions name what: nouns that head a noun phrase, in the singular, and nouns as they are written."""
+def named_in(captions: Iterable[str], categories: Set[str]) -> Counter[str]:
+    """How many captions name which category: as the noun of a noun phrase, in the singular or as it is written, or as
+    that noun with the word before it, which then is not named alone: a stop sign is no `sign` where both are there."""
     counts: Counter[str] = Counter()
     for caption in captions:
-        phrases = noun_phrases(caption)
-        last = (tokens[-1] for tokens in (tokenise(phrase.text) for phrase in phrases) if tokens)
-        counts.update({phrase.head for phrase in phrases} | {form for word in last for form in (word, singular(word))})
+        named: set[str] = set()
+        for phrase in noun_phrases(caption):
+            last = tokenise(phrase.text)[-2:]
+            joined = " ".join(last)
+            alone = {phrase.head, *(form for word in last[-1:] for form in (word, singular(word)))}
+            named |= ({joined, singular(joined)} & categories) or (alone & categories)
+        counts.update(named)
     return counts
 
 

@@ -43,9 +43,7 @@ def calibrate_text(blip: Blip, pairs: Sequence[tuple[ImageSource, str]], passing
         raise OptionError(f"passing={passing} is out of range: give a share above 0, up to 1")
     if len({text for _, text in pairs}) < LEAST:
         raise DataError(f"{len(pairs)} pictures with texts are too few: give at least {LEAST} with different texts")
-    texts, half = [text for _, text in pairs], len(pairs) // 2
-    turned = [texts[place + half :] + texts[: place + half] for place in range(len(texts))]
-    others = [next(text for text in row if text != own) for own, row in zip(texts, turned, strict=True)]
+    others = texts_of_others([text for _, text in pairs])
     moderator = Moderator(blip, Policy((), TextRule(0.0)))
     own = _scores(moderator, pairs)
     strange = _scores(moderator, [(image, text) for (image, _), text in zip(pairs, others, strict=True)])
@@ -58,6 +56,15 @@ def calibrate_text(blip: Blip, pairs: Sequence[tuple[ImageSource, str]], passing
     return TextCalibration(
         complete_threshold(own, every, passing), proportion(passed, count), proportion(caught, count)
     )
+
+
+def texts_of_others(texts: Sequence[str]) -> list[str]:
+    """For each the first that differs from it, from half of all further on, around the end."""
+    count, half = len(texts), len(texts) // 2
+    return [
+        next(text for step in range(count) if (text := texts[(place + half + step) % count]) != own)
+        for place, own in enumerate(texts)
+    ]
 
 
 def _scores(moderator: Moderator, pairs: Sequence[tuple[ImageSource, str]]) -> Scores:

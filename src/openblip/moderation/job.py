@@ -33,6 +33,10 @@ class ModerateJob(Job):
         "decision": ("decision", "text"), "reasons": ("reasons", "text"), "model": ("model", "text"),
     }  # fmt: skip
 
+    def needed(self) -> tuple[Task, ...]:
+        """Answers too, where the policy asks questions."""
+        return (*self.tasks, "answer") if any(rule.questions for rule in self.policy.labels) else self.tasks
+
     def outcomes(self, blip: Blip, items: Iterable[Item]) -> Iterator[Outcome]:
         """By `Moderator.decide_each`."""
         first, second = tee(items)  # which keeps no more than what is read ahead

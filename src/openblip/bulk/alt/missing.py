@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _ALT_NAMES = {"alt", ":alt", "v-bind:alt", "x-bind:alt", "bind:alt", "[alt]", "[attr.alt]"}
 """As HTML has it, and as Vue, Alpine, Svelte and Angular fill it in."""
 _FRONT_MATTER = re.compile(r"\A\ufeff?(---|\+\+\+)[ \t]*\r?\n.*?\n\1[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_CODE_SPAN = re.compile(r"\\[\\`]|(`+)(?!`).+?(?<!`)\1(?!`)|`+", re.DOTALL)
+"""Or backticks that begin none, so that they are not taken for its beginning."""
 _EMPTY_IMAGE = re.compile(r"(?<!\\)!\[\s*\](?=[(\[])")
 _SPECIAL = re.compile(r"([\\\[\]`*_<>&])")
 
@@ -101,8 +102,7 @@ def _in_block(block: list[Token], source: str) -> list[Missing]:
 def _images(children: list[Token], source: str) -> Iterator[Missing]:
     """The parser tells which images there are, not where; the pattern tells where. Both must find as many."""
     wanted = [child for child in children if child.type == "image" and not child.content.strip()]
-    bare = _CODE_SPAN.sub(lambda code: " " * len(code.group()), source)
-    places = [match.start() + len("![") for match in _EMPTY_IMAGE.finditer(bare)]
+    places = [match.start() + len("![") for match in _EMPTY_IMAGE.finditer(_without_code(source))]
     if len(places) != len(wanted):
         yield from (Missing(0, 1, "", "Markdown") for _ in wanted)
         return
@@ -111,10 +111,22 @@ def _images(children: list[Token], source: str) -> Iterator[Missing]:
 
 
 def _tags(children: list[Token], source: str) -> Iterator[Missing]:
-    read = 0
-    for child in children:
-        if child.type != "html_inline" or (start := source.find(child.content, read)) < 0:
-            continue
-        read = start + len(child.content)
-        for missing in find_in_html(child.content):
-            yield replace(missing, place=start + missing.place, line=source.count("\n", 0, start) + 1)
+    """The same for tags, which the parser gives as they are written."""
+    tags, bare = [child.content for child in children if child.type == "html_inline"], _without_code(source)
+    wanted = {tag: found for tag in tags if (found := find_in_html(tag))}
+    places, read = list[int](), 0
+    for tag in tags:
+        places.append(bare.find(tag, read))
+        read = max(read, places[-1] + len(tag))
+    are_sure = -1 not in places and all(bare.count(tag) == sum(each.count(tag) for each in tags) for tag in wanted)
+    for tag, place in zip(tags, places, strict=True):
+        for missing in wanted.get(tag, ()):
+            if are_sure:
+                yield replace(missing, place=place + missing.place, line=source.count("\n", 0, place) + 1)
+            else:
+                yield Missing(0, 1, "", "HTML")
+
+
+def _without_code(source: str) -> str:
+    """With blanks for what is in backticks."""
+    return _CODE_SPAN.sub(lambda found: " " * len(found.group()) if found.group(1) else found.group(), source)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from openblip.bulk.alt.missing import Missing, find_in_html, find_in_markdown, with_texts
 from openblip.bulk.alt.pages import Page, find_pages, find_picture, read_page
 from openblip.errors import InputError, OpenBlipError
+from openblip.image import shown_name
 from openblip.types import Caption
 
 if TYPE_CHECKING:
@@ -61,13 +62,11 @@ def propose(site: Path, caption_each: CaptionEach, report: Callable[[OpenBlipErr
     for path in find_pages(site):
         try:
             page = read_page(path)
+            lacking = _missing(page)
         except InputError as error:
             report(error)
             continue
-        found += [
-            (missing, page, _picture(root, path, missing))
-            for missing in (find_in_markdown if page.is_markdown else find_in_html)(page.text)
-        ]
+        found += [(missing, page, _picture(root, path, missing)) for missing in lacking]
     pictures = list(dict.fromkeys(picture for _, _, picture in found if not isinstance(picture, InputError)))
     outcomes = dict(zip(pictures, caption_each(pictures), strict=True)) if pictures else {}
     by_page: dict[Path, list[Proposal]] = {}
@@ -75,6 +74,14 @@ def propose(site: Path, caption_each: CaptionEach, report: Callable[[OpenBlipErr
         by_page.setdefault(page.path, []).append(_proposal(missing, page, picture, outcomes))
     for proposals in by_page.values():
         yield PageProposals(proposals[0].page, tuple(proposals))
+
+
+def _missing(page: Page) -> list[Missing]:
+    try:
+        return (find_in_markdown if page.is_markdown else find_in_html)(page.text)
+    except AssertionError as error:  # of HTMLParser, in Pythons that do not know what browsers make of "<![foo[ a ]]>"
+        fault = f"{shown_name(page.path)} cannot be read as HTML: {error}; mend or remove what begins with <!["
+        raise InputError(fault) from error
 
 
 def _picture(root: Path, page: Path, missing: Missing) -> Path | bytes | InputError:

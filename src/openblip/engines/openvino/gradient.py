@@ -74,9 +74,7 @@ class GradientGraphs(Graphs):
         text, name = self._config.text, f"text.blocks.{index}.encoder_attention"
         query, key, value, weights = self._encoder_weights(x, mask, f"text.blocks.{index}")
         attended = self._merge_heads(op.matmul(weights, value, False, False), text.width)
-        states, through_norm = self._with_gradient_norm(
-            op.add(x, self._linear(attended, f"{name}.out")), f"{name}.norm"
-        )
+        states, through_norm = self._with_gradient_post_norm(x, attended, name)
 
         def backward(gradient: Value) -> Value:
             gradient = through_norm(gradient)
@@ -98,9 +96,7 @@ class GradientGraphs(Graphs):
         keys, values, weights = self._cross_weights(x, image, f"text.blocks.{index}", fold=True)
         attended = self._merge_heads(op.matmul(weights, values, False, False), text.width)
         attended = op.reshape(attended, op.shape_of(x, "i32"), False)
-        states, through_norm = self._with_gradient_norm(
-            op.add(x, self._linear(attended, f"{name}.out")), f"{name}.norm"
-        )
+        states, through_norm = self._with_gradient_post_norm(x, attended, name)
 
         def by_weights(gradient: Value) -> tuple[Value, Value]:
             gradient = through_norm(gradient)
