@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ from PIL import Image
 from command_line import COMMAND
 from noisy import tiny_checkpoint
 from openblip import Blip
-from openblip.errors import DataError, OpenBlipError, OptionError
+from openblip.errors import DataError, ImageError, OpenBlipError, OptionError
+from openblip.image import ImageLimits
 from openblip.library import IndexOptions, IndexReport, Library, Record, index_photos
 from openblip.library.lock import only_writer
+from openblip.library.records import Place
+from openblip.library.scan import place_of, read_place
 from openblip.library.table import PhotoTable
 from shard_files import photo, write_shard
 
@@ -204,6 +208,86 @@ def test_shards_keep_their_captions(blip: Blip, tmp_path: Path, database: Path) 
     assert (report.dropped, report.failed) == (0, 1)
     assert "breaks off" in str(told[-1])
     assert len(records(database)) == 5
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    """A shard of four below a folder that holds a photo too."""
+    (tmp_path / "data" / "web").mkdir(parents=True)
+    (tmp_path / "data" / "photo.jpg").write_bytes(photo(50))
+    samples = [(f"key{n}", photo(n), {"captions": [f"the dog {n}"]}) for n in range(4)]
+    return write_shard(tmp_path / "data" / "web" / "a.tar", samples)
+
+
+def test_a_shard_below_a_folder_stays_while_it_is_there(blip: Blip, web: Path, tmp_path: Path, database: Path) -> None:
+    index_photos([str(web.parent)], database, lambda: blip)
+    assert counts(index_photos([str(tmp_path / "data")], database, lambda: blip)) == {"added": 1}
+    assert len(records(database)) == 5
+    shutil.move(web, tmp_path / "away.tar")
+    assert counts(index_photos([str(tmp_path / "data")], database, no_model)) == {"unchanged": 1, "dropped": 4}
+    shutil.move(tmp_path / "away.tar", web)
+    assert counts(index_photos([str(web.parent)], database, lambda: blip)) == {"added": 4}
+
+
+def test_a_shard_that_is_renamed_and_back_is_there(blip: Blip, web: Path, database: Path) -> None:
+    index_photos([str(web.parent)], database, lambda: blip)
+    for old, new in ((web, web.with_name("b.tar")), (web.with_name("b.tar"), web)):
+        old.rename(new)
+        assert counts(index_photos([str(web.parent)], database, no_model)) == {"moved": 4}
+        assert {record.place.path for record in records(database).values()} == {str(new)}
+
+
+def test_a_copy_of_what_is_not_mounted_is_no_move(blip: Blip, tmp_path: Path, database: Path) -> None:
+    home, disk = tmp_path / "home", tmp_path / "disk"
+    home.mkdir()
+    disk.mkdir()
+    for number in range(3):
+        (disk / f"{number}.jpg").write_bytes(photo(number))
+    index_photos([str(disk)], database, lambda: blip)
+    shutil.move(disk / "0.jpg", home / "moved.jpg")
+    assert counts(index_photos([str(home)], database, no_model)) == {"moved": 1}
+    shutil.copy(disk / "1.jpg", home / "copy.jpg")
+    disk.rename(tmp_path / "unplugged")
+    disk.mkdir()
+    assert counts(index_photos([str(home)], database, no_model)) == {"added": 1, "unchanged": 1}
+    assert counts(index_photos([str(home), str(disk)], database, no_model)) == {"unchanged": 2, "failed": 1}
+    assert {str(disk / "1.jpg"), str(disk / "2.jpg")} < records(database).keys()
+
+
+def test_a_link_to_nothing_keeps_nothing_else(blip: Blip, folder: Path, tmp_path: Path, database: Path) -> None:
+    (tmp_path / "outside.jpg").write_bytes(photo(60))
+    (folder / "link.jpg").symlink_to(tmp_path / "outside.jpg")
+    assert counts(index_photos([str(folder)], database, lambda: blip)) == {"added": 13}
+    (tmp_path / "outside.jpg").unlink()
+    (folder / "first" / "photo0.jpg").unlink()
+    report = index_photos([str(folder)], database, no_model)
+    assert counts(report) == {"unchanged": 11, "dropped": 1, "failed": 1}
+    assert str(folder / "link.jpg") in records(database)  # what it leads to may come back
+
+
+def test_a_file_counts_once_however_it_is_named(blip: Blip, folder: Path, database: Path) -> None:
+    sources = [str(folder), str(folder / "first" / ".." / "second")]
+    assert counts(index_photos(sources, database, lambda: blip)) == {"added": 12}
+    for path in folder.rglob("*.jpg"):
+        os.utime(path, (1, 1))
+    assert counts(index_photos(sources, database, no_model)) == {"unchanged": 12}
+
+
+def test_what_is_no_file_or_too_large_is_not_read(blip: Blip, folder: Path, database: Path) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    with (folder / "sparse.jpg").open("wb") as file:
+        file.truncate(300 * 2**20)
+    with pytest.raises(ImageError, match=r"pipe.jpg is no file, but a folder, a pipe or a device"):
+        place_of(folder / "pipe.jpg")
+    with pytest.raises(ImageError, match=r"sparse.jpg is larger than 50,000,000 bytes"):
+        read_place(replace(place_of(folder / "sparse.jpg"), size=1))
+    with pytest.raises(ImageError, match=r"pipe.jpg is a file no more"):
+        read_place(Place(str(folder / "pipe.jpg"), 1, 0))
+    told: list[OpenBlipError] = []
+    assert counts(index_photos([str(folder)], database, lambda: blip, report=told.append)) == {"added": 12, "failed": 2}
+    assert sorted(Path(str(error).split()[0]).name for error in told) == ["pipe.jpg", "sparse.jpg"]
+    small = index_photos([str(folder)], database.with_name("small"), no_model, limits=ImageLimits(max_bytes=100))
+    assert counts(small) == {"failed": 14}
 
 
 def test_another_model_is_refused(blip: Blip, folder: Path, database: Path, tmp_path: Path) -> None:

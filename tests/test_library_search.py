@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from openblip.library import rerank as rerank_module
 from openblip.library.duplicates import close_pairs, find_duplicates, linked
 from openblip.library.find import mixed
 from openblip.library.page import write_duplicates, write_hits
+from openblip.library.records import Facts, ModelStamp, Place, Record
 from openblip.library.rerank import judge
 from openblip.library.table import PhotoTable
 from shard_files import photo, write_shard
@@ -140,6 +142,18 @@ def test_hybrid_brings_up_what_the_captions_say(blip: Blip, library: Library) ->
     assert_allclose(top.score, 1 / (60 + places[top.record.id]) + 1 / 61)
 
 
+def test_captions_are_searched_as_soon_as_they_are_there(blip: Blip, tmp_path: Path) -> None:
+    library = Library.create(tmp_path / "db", blip)
+    for number, caption in enumerate(("", "the horse of Wanda", "a parrot called Wanda")):
+        (tmp_path / f"{number}.jpg").write_bytes(photo(number))
+        library.add(blip, tmp_path / f"{number}.jpg", caption)
+        hits = library.search(blip, Query("wanda"), only_itc(hybrid=True)).hits
+        assert {hit.record.caption for hit in hits if hit.text_score is not None} == {
+            record.caption for record in library.list() if record.caption
+        }
+    assert len(hits) == 3
+
+
 def test_the_budget_says_how_many_are_looked_at_again(
     blip: Blip, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +226,29 @@ def test_blocks_miss_no_pair() -> None:
     vectors[8500] = vectors[8400]
     found = {(first, second) for first, second, _ in close_pairs(vectors, 0.9999)}
     assert {(0, 8999), (8400, 8500)} <= found
+
+
+def test_many_that_are_alike_take_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eighty thousand pairs would take ten megabytes; the records are asked for together."""
+    model, vectors = ModelStamp("tiny", "", 8), np.eye(8, dtype=np.float32)
+    table = PhotoTable.create(tmp_path / "db", model)
+    table.write(
+        [
+            Record(Place(f"/{number}.jpg", 1, 0), Facts(f"{number:064}", 1, 1), "", model, vectors[number % 400 // 399])
+            for number in range(402)
+        ],
+        fresh=True,
+    )
+    asked: list[int] = []
+    read = table.records
+    monkeypatch.setattr(table, "records", lambda ids: asked.append(len(ids)) or read(ids))
+    tracemalloc.start()
+    groups = find_duplicates(table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6_000_000
+    assert [len(group.records) for group in groups] == [401]
+    assert asked == [401]
 
 
 def test_duplicates_keep_the_largest(blip: Blip, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator as operators
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from openblip.errors import OptionError
 from openblip.library.records import Facts, ModelStamp, Place, Record, microseconds
 from openblip.library.table import PhotoTable
-from openblip.library.where import where_filter
+from openblip.library.where import Kind, where_filter
 
 MODEL = ModelStamp("tiny", "", 8)
 ROWS = [
@@ -24,6 +25,9 @@ ROWS = [
     ("work/50%_off.jpg", 1_048_576, 800, "a SIGN that says 50%", datetime(2023, 6, 1), datetime(2024, 6, 1)),
 ]
 BEACH, OHARA, SCREEN, SIGN = (row[0] for row in ROWS)
+OPERATORS = {
+    "=": operators.eq, "!=": operators.ne, "<": operators.lt, "<=": operators.le, ">": operators.gt, ">=": operators.ge
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,11 @@ def matching(table: PhotoTable, text: str) -> set[str]:
         ("path ~ holiday and not (caption ~ dog or size > 9GB)", {OHARA}),
         ("path ~ holiday or path ~ work and width < 100", {BEACH, OHARA}),
         ('path == "work/screen.png"', {SCREEN}),
+        ("width > 3000000000", set()),
+        ("width < 3000000000 and width > -3000000000", {BEACH, OHARA, SCREEN, SIGN}),
+        ("width = 800.5 or height != 600.5 and width = 4000", {BEACH}),
+        ("size > 99999999999GB", set()),
+        ("size <= 99999999999GB and size > -99999999999GB", {BEACH, OHARA, SCREEN, SIGN}),
     ],
 )
 def test_a_filter_means_what_it_says(table: PhotoTable, text: str, expected: set[str]) -> None:
@@ -102,6 +111,7 @@ def test_a_filter_means_what_it_says(table: PhotoTable, text: str, expected: set
         ("vector = 1", "'vector' is no field"),
         ("not " * 40 + "size > 1", "more than 20 deep"),
         ("path ~ " + "x" * 3000, "at most 2000"),
+        ("path ~ '\ud800'", "holds half of a character"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, message: str) -> None:
@@ -109,6 +119,23 @@ def test_what_is_wrong_is_said(text: str, message: str) -> None:
         where_filter(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(list(OPERATORS)), st.one_of(st.integers(799, 801), st.integers(-(2**70), 2**70)), st.booleans())
+def test_any_number_is_compared_with_whole_ones(table: PhotoTable, operator: str, whole: int, half: bool) -> None:
+    written, number = f"{whole}{'.5' if half else ''}", whole + (0.5 if whole >= 0 else -0.5) * half
+    for field, place in (("width", 2), ("size", 1)):
+        expected = {row[0] for row in ROWS if OPERATORS[operator](row[place], number)}
+        assert matching(table, f"{field} {operator} {written}") == expected
+
+
+def test_numbers_with_a_fraction_have_a_largest(table: PhotoTable) -> None:
+    fields: dict[str, Kind] = {"price": "number"}
+    assert where_filter("price < 1.5", fields) == "price < 1.5"
+    assert table.listed(where_filter("price < " + "9" * 300, fields, {"price": "cast(width AS double)"}), 100)
+    with pytest.raises(OptionError, match="a number of 400 digits: give one below 1e308"):
+        where_filter("price < " + "9" * 400, fields)
 
 
 @settings(max_examples=25)

@@ -10,7 +10,8 @@ import pytest
 from assistant import as_data, call, found, refused
 from noisy import tiny_checkpoint
 from openblip import Blip
-from openblip.library import Library, Query, SearchOptions, index_photos
+from openblip.library import Library, Query, SearchOptions, index_photos, rerank
+from openblip.library.scan import read_place
 from openblip.mcp.folders import AllowedFolders
 from openblip.mcp.photos import AllowedPhotos
 from openblip.mcp.server import create_server
@@ -80,6 +81,19 @@ def test_pictures_outside_are_not_found_however_near(blip: Blip, server: Any, ro
         assert len(hits) == EACH + 4, arguments
         assert {str(Path(hit["path"]).parent) for hit in hits} == {str(root / "open")}
         assert not [hit for hit in hits if hit["path"].endswith("link.jpg")]
+
+
+def test_pictures_outside_are_not_even_read(
+    blip: Blip, server: Any, root: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(rerank, "read_place", lambda place, *rest: read.append(place.path) or read_place(place, *rest))
+    hits = found(call(server, "search", words="a dog", limit=3))["hits"]
+    assert len(hits) == 3
+    assert all(hit["probability"] is not None for hit in hits)
+    assert read
+    assert {str(Path(path).parent) for path in read} == {str(root / "open")}
+    assert str(root / "open" / "link.jpg") not in read
 
 
 def test_a_hit_is_looked_at_by_its_id(blip: Blip, server: Any, root: Path, library: Library) -> None:

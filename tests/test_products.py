@@ -31,7 +31,7 @@ from openblip.library.encode import text_vector
 from openblip.library.forms import mixed
 from openblip.library.index import IndexOptions
 from openblip.library.index_items import CatalogueReport
-from openblip.library.items import price_of, read_catalogue
+from openblip.library.items import item_key, price_of, read_catalogue
 from openblip.library.page import write_hits
 from openblip.library.products import TEXT_WEIGHT, joined
 from openblip.library.table import PhotoTable
@@ -173,6 +173,23 @@ def test_what_is_wrong_with_a_catalogue_is_said(tmp_path: Path) -> None:
     assert "the id 'a' is that of" in told[1]
     assert "has no id" in told[2]
     assert "no path" in read({"id": "a", "title": "b", "picture": {"bytes": "..."}})[0]
+
+
+def test_a_bad_row_does_not_end_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    rows = [
+        {"id": "a", "title": "b", "price": 10**400}, {"id": "c", "colour": "red"}, {"id": "d", "title": "e"},
+        {"id": item_key("d"), "title": "f"}, {"id": "g", "colour": "red"},
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)))
+    catalogue = read_catalogue([str(path)])
+    assert [(item.id, item.price) for item in catalogue.items] == [("a", None), ("d", None)]
+    told = list(map(str, catalogue.errors))
+    assert "is no price" in told[0]
+    assert "line 2: no column is called title" in told[1]
+    assert f"line 4: the id '{item_key('d')}' is that of {path}, line 3 too" in told[2]
+    assert "line 5: no column is called title" in told[3]
+    assert not catalogue.whole
 
 
 @pytest.mark.parametrize(

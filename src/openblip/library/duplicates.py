@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,14 @@ def find_duplicates(
     if not 0 <= threshold <= 1:
         raise OptionError(f"threshold={threshold!r} is out of range: give 0 to 1, such as {THRESHOLD}")
     ids, vectors = table.vectors()
-    pairs = list(_same_bytes(table, ids)) + (list(close_pairs(vectors, threshold, progress)) if threshold < 1 else [])
+    pairs = chain(_same_bytes(table, ids), close_pairs(vectors, threshold, progress) if threshold < 1 else ())
+    found = linked(len(ids), pairs)
+    records = table.records([ids[member] for members, _ in found for member in members])
     groups = []
-    for members, similarity in linked(len(ids), pairs):
-        records = table.records([ids[member] for member in members])
-        ordered = sorted(records.values(), key=_worth)
+    for members, similarity in found:
+        ordered = sorted((records[ids[member]] for member in members if ids[member] in records), key=_worth)
+        if len(ordered) < 2:  # the others were taken out meanwhile
+            continue
         identical = len({record.facts.sha256 for record in ordered}) == 1
         groups.append(DuplicateGroup(tuple(ordered), similarity, identical))
     return sorted(groups, key=lambda group: (-group.similarity, group.keep.name))
@@ -78,9 +82,10 @@ def close_pairs(
         rows = vectors[top : top + _ROWS]
         for left in range(top, count, _COLUMNS):
             cosines = rows @ vectors[left : left + _COLUMNS].T
-            first, second = np.nonzero(cosines >= threshold)
-            for row, column in zip(first.tolist(), second.tolist(), strict=True):
-                if top + row < left + column:
+            near = cosines >= threshold
+            for row in np.flatnonzero(near.any(axis=1)).tolist():  # by row, as all of a block may be alike
+                columns = np.flatnonzero(near[row])
+                for column in columns[columns > top + row - left].tolist():
                     yield top + row, left + column, min(1.0, float(cosines[row, column]))
         if progress is not None:
             progress("compared", min(count, top + _ROWS), count)

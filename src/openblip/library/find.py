@@ -7,7 +7,7 @@ of the captions' full text. Knows the table, the encoder and the judge; not how 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from openblip.library.forms import mixed as mixed
 from openblip.library.query import Query, SearchOptions
 from openblip.library.records import Record
 from openblip.library.rerank import MAX_DEPTH, Judgement, judge
-from openblip.library.table import PhotoTable
+from openblip.library.table import Near, PhotoTable
 from openblip.pipeline import Blip
 
 RANK_CONSTANT = 60  # of reciprocal rank fusion (Cormack et al. 2009)
@@ -65,8 +65,10 @@ def find(
     query: Query,
     options: SearchOptions = SearchOptions(),  # noqa: B008 (it is frozen)
     picture: Floats | None = None,
+    only: Callable[[Record], bool] | None = None,
 ) -> Found:
-    """The best hits. picture: the unit vector of the query's image, where it is known already.
+    """The best hits. picture: the unit vector of the query's image, where it is known already; only: as in
+    `Library.search`.
 
     Raises InputError on an id that is not there, OptionError on a filter that says nothing, DataError where the library
     is another model's or cannot be read."""
@@ -81,7 +83,7 @@ def find(
     hits = [
         Hit(near.record, near.score, near.score)
         for near in table.nearest(vector, wanted, where, options.exact)
-        if like is None or near.record.id != like.id
+        if (like is None or near.record.id != like.id) and (only is None or only(near.record))
     ]
     searched_ms, start = (time.perf_counter() - start) * 1000, time.perf_counter()
     judged: dict[str, Judgement] = {}
@@ -91,7 +93,9 @@ def find(
         hits = reordered(hits, judged)
     reranked_ms = (time.perf_counter() - start) * 1000
     if hybrid:
-        fused = _fused(hits, table, query, wanted, where, vector)
+        told = table.saying(query.words, wanted, where)
+        told = [near for near in told if only is None or only(near.record)]
+        fused = _fused(hits, told, table.form.text_weight(not query.by_words_alone), vector)
         hits = [hit for hit in fused if like is None or hit.record.id != like.id]
     return Found(tuple(hits[: options.limit]), len(judged), round(searched_ms, 2), round(reranked_ms, 2))
 
@@ -149,13 +153,9 @@ def _fused_depth(table: PhotoTable, options: SearchOptions) -> int:
     return max(200 if table.form.holds == "products" else 0, 4 * options.limit)
 
 
-def _fused(
-    hits: Sequence[Hit], table: PhotoTable, query: Query, wanted: int, where: str | None, vector: Floats
-) -> list[Hit]:
+def _fused(hits: Sequence[Hit], told: Sequence[Near], weight: float | None, vector: Floats) -> list[Hit]:
     """By the order so far and that of the full text: of photos by reciprocal ranks, as both say little of how much
     better one is; of products by the sum of scores, the best of the full text counted as its weight."""
-    told = table.saying(query.words, wanted, where)
-    weight = table.form.text_weight(not query.by_words_alone)
     best = max((near.score for near in told), default=1.0)
     by_id = {hit.record.id: hit for hit in hits}
     scores = {

@@ -16,12 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from openblip.errors import DataError, OpenBlipError, OptionError
+from openblip.image import DEFAULT_LIMITS, ImageLimits
 from openblip.library.ahead import ahead
 from openblip.library.encode import Encoding, encode_each, stamp
 from openblip.library.facts import read_facts
 from openblip.library.lock import only_writer
 from openblip.library.records import Facts, Place, Record
-from openblip.library.scan import Candidate, Scan, Shard, pictures_of, read_place, scan, shard_candidates
+from openblip.library.scan import (
+    Candidate,
+    Scan,
+    Shard,
+    holds_pictures,
+    pictures_of,
+    read_place,
+    scan,
+    shard_candidates,
+)
 from openblip.library.table import Known, PhotoTable
 from openblip.pipeline import Blip
 
@@ -81,17 +91,19 @@ def index_photos(
     lines: Iterable[str] = (),
     report: Report | None = None,
     progress: Progress | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> IndexReport:
     """Bring a library up to date with what the sources hold now; it is made where there is none.
 
     sources, lines: as in `scan`. load: gives the model; called when a picture must be encoded, and no sooner. report:
-    told of every picture that cannot be used, which does not end the run.
+    told of every picture that cannot be used, which does not end the run. limits: those of the model, which say what is
+    too large to be read.
 
     Raises DataError where the library cannot be read or written, was made with another model, or another process is
     writing it.
     """
     with only_writer(database):
-        return _Run(database, load, options, report, progress).all_of(sources, lines)
+        return _Run(database, load, options, report, progress, limits).all_of(sources, lines)
 
 
 @dataclass(slots=True)
@@ -115,9 +127,10 @@ class _Run:
         options: IndexOptions,
         report: Report | None,
         progress: Progress | None,
+        limits: ImageLimits,
     ) -> None:
         self._database, self._load, self._options = database, load, options
-        self._tell, self._progress = report, progress
+        self._tell, self._progress, self._limits = report, progress, limits
         self._table: PhotoTable | None = None
         self._blip: Blip | None = None
         self._report, self._total = IndexReport(), 0
@@ -127,13 +140,15 @@ class _Run:
         self._records: list[Record] = []
         self._carried: list[tuple[_Work, Known]] = []
         self._gone: list[str] = []
+        self._incomplete: set[str] = set()
+        self._found = Scan()
         self._written = time.perf_counter()
 
     def all_of(self, sources: Sequence[str], lines: Iterable[str]) -> IndexReport:
         self._open()
         start = time.perf_counter()
         self._remember()
-        found = scan(sources, lines)
+        found = self._found = scan(sources, lines)
         for error in found.errors:
             self._fail(error)
         self._total = len(found.photos)
@@ -142,7 +157,7 @@ class _Run:
         with closing(self._candidates(found, shards)) as candidates:
             self._encode(self._prepared(candidates))
         self._flush()
-        self._drop(found)
+        self._drop()
         if self._table is not None:
             if self._report.done > self._report.unchanged + self._report.failed or self._report.dropped:
                 self._table.tidy()
@@ -209,7 +224,7 @@ class _Run:
 
     def _prepared(self, works: Iterator[_Work]) -> Iterator[_Work]:
         """With bytes, hash and what is known of this content; read a few ahead."""
-        for work in ahead(works, _read):
+        for work in ahead(works, self._read):
             if work.candidate.error is None and work.facts is not _END_OF_SHARD:
                 assert work.facts is not None
                 same = work.known if work.known and work.known.sha256 == work.facts.sha256 else None
@@ -274,9 +289,10 @@ class _Run:
         self._carried.append((work, same))
         if same is work.known:
             self._report.unchanged += 1
-        elif (same.path, same.key) not in self._seen and not _is_there(same):
+        elif (same.path, same.key) not in self._seen and self._is_gone(same):
             self._report.moved += 1
             self._gone.append(same.id)
+            self._incomplete |= {same.path} if same.key else set()
             self._seen.add((same.path, same.key))
         elif work.known is not None:
             self._report.updated += 1
@@ -324,6 +340,8 @@ class _Run:
             return
         if self._table is None:
             self._table = PhotoTable.create(self._database, records[0].model)
+        self._table.forget_shards(self._incomplete)
+        self._incomplete = set()
         fresh = all((record.place.path, record.place.key) not in self._known for record in records)
         self._table.write(records, fresh, [each for each in gone if all(each != record.id for record in records)])
 
@@ -335,22 +353,43 @@ class _Run:
         if old is not None and old.facts.sha256 == facts.sha256:
             return replace(old, place=place, facts=facts, caption=work.candidate.caption or old.caption)
         blip = self._model()
-        [encoding] = encode_each(blip, [read_place(place)], self._options.captions)
+        [encoding] = encode_each(blip, [read_place(place, self._limits.max_bytes)], self._options.captions)
         if encoding.error is not None:
             raise encoding.error
         self._report.encoded += 1
         return Record(place, facts, work.candidate.caption or encoding.caption, stamp(blip), encoding.vector)
 
-    def _drop(self, found: Scan) -> None:
-        """What lay below the sources and is gone. Where a source could not be looked at nothing counts as gone."""
-        if self._table is None or found.errors:
+    def _drop(self) -> None:
+        """What lay below the sources and is gone; of a shard that was read, what it holds no more."""
+        if self._table is None:
             return
+        read = {shard.path for shard in self._found.shards}
         gone = [
-            known.id
+            known
             for place, known in self._known.items()
-            if place not in self._seen and found.covers(known.path) and (known.key or not Path(known.path).exists())
+            if place not in self._seen
+            and self._found.covers(known.path)
+            and (known.path in read or not Path(known.path).exists())
         ]
-        self._report.dropped += self._table.delete(gone)
+        self._table.forget_shards({known.path for known in gone if known.key} - read)
+        self._report.dropped += self._table.delete([known.id for known in gone])
+
+    def _is_gone(self, same: Known) -> bool:
+        """Whether a picture that came up elsewhere was moved. Where its whole folder is away, as that of a disk that is
+        not mounted, it may come back: then the other is a copy."""
+        if Path(same.path).exists():
+            return False
+        return self._found.covers(same.path) or holds_pictures(Path(same.path).parent)
+
+    def _read(self, work: _Work) -> _Work:
+        """Bytes and facts; in a thread of its own."""
+        if work.facts is None and work.candidate.error is None:
+            try:
+                work.content = work.content or read_place(work.candidate.place, self._limits.max_bytes)
+                work.facts = read_facts(work.content, self._limits)
+            except OpenBlipError as error:
+                work.candidate = replace(work.candidate, error=error)
+        return work
 
     def _model(self) -> Blip:
         if self._blip is None:
@@ -361,21 +400,6 @@ class _Run:
 
 
 _END_OF_SHARD = Facts("", 0, 0)
-
-
-def _read(work: _Work) -> _Work:
-    """Bytes and facts; in a thread of its own."""
-    if work.facts is None and work.candidate.error is None:
-        try:
-            work.content = work.content or read_place(work.candidate.place)
-            work.facts = read_facts(work.content)
-        except OpenBlipError as error:
-            work.candidate = replace(work.candidate, error=error)
-    return work
-
-
-def _is_there(known: Known) -> bool:
-    return Path(known.path).exists()
 
 
 def _named(error: OpenBlipError, place: Place) -> OpenBlipError:

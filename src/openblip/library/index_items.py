@@ -17,7 +17,7 @@ import numpy as np
 
 from openblip.engine import Floats
 from openblip.errors import ImageError, OpenBlipError
-from openblip.image import is_url, shown_name
+from openblip.image import DEFAULT_LIMITS, ImageLimits, is_url, shown_name
 from openblip.library.ahead import ahead
 from openblip.library.encode import encode_each, stamp, text_vectors
 from openblip.library.facts import read_facts
@@ -64,19 +64,21 @@ def index_catalogue(
     *,
     report: Report | None = None,
     progress: Progress | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> CatalogueReport:
     """Bring a library up to date with a catalogue, of one file or several; it is made where there is none. What the
     files do not hold any more is dropped.
 
     load: gives the model; called when something must be encoded, and no sooner. report: told of every row, cell and
-    picture that cannot be used, which does not end the run.
+    picture that cannot be used, which does not end the run. limits: those of the model, which say what is too large to
+    be read.
 
     Raises DataError where a file holds no items, the library cannot be read or written, holds photos, was made with
     another model, or another process is writing it.
     """
     catalogue = read_catalogue(tables)
     with only_writer(database):
-        return _Run(database, load, options, report, progress).all_of(catalogue)
+        return _Run(database, load, options, report, progress, limits).all_of(catalogue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,10 @@ class _Run:
         options: IndexOptions,
         report: Report | None,
         progress: Progress | None,
+        limits: ImageLimits,
     ) -> None:
         self._database, self._load, self._options = database, load, options
-        self._tell, self._progress = report, progress
+        self._tell, self._progress, self._limits = report, progress, limits
         self._table: PhotoTable | None = None
         self._blip: Blip | None = None
         self._report, self._form = CatalogueReport(), ProductForm({})
@@ -136,7 +139,7 @@ class _Run:
             self._fail(error)
         batch: list[_Work] = []
         total = len(catalogue.items)
-        for place, work in enumerate(ahead(self._works(catalogue), _read), 1):
+        for place, work in enumerate(ahead(self._works(catalogue), self._read), 1):
             if work.error is not None:
                 self._fail(work.error)
             if self._is_there_so(work, work.place):
@@ -171,6 +174,23 @@ class _Run:
     def _works(self, catalogue: Catalogue) -> Iterator[_Work]:
         for item in catalogue.items:
             yield _Work(item, self._known.get(item.key))
+
+    def _read(self, work: _Work) -> _Work:
+        """The picture's bytes and facts, unless it is the one that is known; in a thread of its own."""
+        picture = work.item.picture
+        if not picture:
+            return work
+        try:
+            if is_url(picture):
+                raise ImageError(f"{shown_name(picture)} is an address: a library holds files, download it first")
+            work.place = place_of(Path(picture))
+            work.same = work.known is not None and work.known.is_of(work.place)
+            if not work.same:
+                work.content = read_place(work.place, self._limits.max_bytes)
+                work.facts = read_facts(work.content, self._limits)
+        except OpenBlipError as error:
+            work.place, work.error = NO_PICTURE, type(error)(f"{work.item.id!r}: {error}")
+        return work
 
     def _is_there_so(self, work: _Work, place: Place = NO_PICTURE) -> bool:
         """Whether the record says the same, made with the picture of a place."""
@@ -277,21 +297,3 @@ class _Run:
             if self._table is not None:
                 self._table.check_model(stamp(self._blip))
         return self._blip
-
-
-def _read(work: _Work) -> _Work:
-    """The picture's bytes and facts, unless it is the one that is known; in a thread of its own."""
-    picture = work.item.picture
-    if not picture:
-        return work
-    try:
-        if is_url(picture):
-            raise ImageError(f"{shown_name(picture)} is an address: a library holds files, download it first")
-        work.place = place_of(Path(picture))
-        work.same = work.known is not None and work.known.is_of(work.place)
-        if not work.same:
-            work.content = read_place(work.place)
-            work.facts = read_facts(work.content)
-    except OpenBlipError as error:
-        work.place, work.error = NO_PICTURE, type(error)(f"{work.item.id!r}: {error}")
-    return work

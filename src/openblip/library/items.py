@@ -26,6 +26,7 @@ from openblip.library.records import is_id
 from openblip.library.where import Kind
 
 CATALOGUES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_OF_ROWS = (".jsonl", ".ndjson")  # in which every row names its own columns
 Value = str | float | datetime | None
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -108,25 +109,34 @@ def read_catalogue(tables: Sequence[str]) -> Catalogue:
     for table in tables:
         path = Path(table)
         names: dict[tuple[str, ...], dict[str, str]] = {}
+        by_row = path.suffix.lower() in _OF_ROWS
         for where, row in iterate_rows(path, _EXAMPLE):
             if isinstance(row, DataError):
                 found.errors.append(row)
                 found.whole = False
                 continue
             header = tuple(map(str, row))
-            if header not in names:
-                names[header] = _named(header, where)
+            try:
+                names[header] = names.get(header) or _named(header, where)
+            except DataError as error:
+                if not by_row:
+                    raise
+                found.errors.append(error)
+                found.whole = False
+                continue
             cells = {names[header][str(name)]: cell for name, cell in row.items()}
             identity = _text(cells.pop("id", None)) or ""
             if not identity:
                 found.errors.append(DataError(f"{where}: the item has no id: give it one"))
                 found.whole = False
-            elif identity in seen:
-                found.errors.append(DataError(f"{where}: the id {identity!r} is that of {seen[identity]} too"))
+            elif (key := item_key(identity)) in seen:
+                found.errors.append(DataError(f"{where}: the id {identity!r} is that of {seen[key]} too"))
             else:
-                seen[identity] = where
+                seen[key] = where
                 found.items.append(_item(identity, cells, path.parent, where, found.errors))
                 raw.append(cells)
+    if not found.items and found.errors:
+        raise found.errors[0]
     if not found.items:
         raise DataError(f"{', '.join(map(shown_name, tables))}: there are no items: give a row an item, as {_EXAMPLE}")
     _type_others(found, raw)
@@ -138,7 +148,10 @@ def price_of(cell: Any) -> float | None:
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return None
     if isinstance(cell, (int, float, Decimal)) and not isinstance(cell, bool):
-        price = float(cell)
+        try:
+            price = float(cell)
+        except OverflowError:
+            raise ValueError(str(cell)) from None
     else:
         text = str(cell).strip()
         match = _AMOUNT.search(text)

@@ -3,7 +3,7 @@ whole folders by `index_photos`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from openblip.engine import Floats
@@ -73,11 +73,18 @@ class Library:
         return self._table.model
 
     def search(
-        self, blip: Blip, query: Query, options: SearchOptions = _SEARCH, *, picture: Floats | None = None
+        self,
+        blip: Blip,
+        query: Query,
+        options: SearchOptions = _SEARCH,
+        *,
+        picture: Floats | None = None,
+        only: Callable[[Record], bool] | None = None,
     ) -> Found:
         """The pictures that answer a query best; see `Query` and `SearchOptions`. picture: the unit vector [width] of
-        the query's image, where it is known already."""
-        return find(self._table, blip, query, options, picture)
+        the query's image, where it is known already. only: which of those that were found may be read and given; the
+        others are left out, without others in their place."""
+        return find(self._table, blip, query, options, picture, only)
 
     def index(
         self,
@@ -91,8 +98,9 @@ class Library:
     ) -> IndexReport:
         """Bring it up to date with folders, files and shards; see `index_photos`."""
         return index_photos(
-            sources, self.database, lambda: blip, options, lines=lines, report=report, progress=progress
-        )
+            sources, self.database, lambda: blip, options, lines=lines, report=report, progress=progress,
+            limits=blip.limits,
+        )  # fmt: skip
 
     def get(self, identity: str) -> Record | None:
         """The picture, or the product, with an id, None where there is none."""
@@ -128,7 +136,7 @@ class Library:
         self._table.check_holds("photos")
         self._table.check_model(model)
         place = place_of(Path(photo))
-        content = read_place(place)
+        content = read_place(place, blip.limits.max_bytes)
         [encoding] = encode_each(blip, [content])
         if encoding.error is not None:
             raise type(encoding.error)(str(encoding.error).replace("the picture", shown_name(place.path), 1))
@@ -144,6 +152,8 @@ class Library:
             self._table.check_model(record.model)
         with only_writer(self.database, _PATIENCE_S):
             self._table.write(records)
+            if any(record.caption for record in records):
+                self._table.index_captions()
 
     def delete(self, identities: Sequence[str]) -> int:
         """Take pictures out of the library, not off the disk; how many there were. Raises InputError on what is no

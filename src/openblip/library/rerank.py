@@ -72,7 +72,7 @@ def _judged(blip: Blip, part: Part, words: str, records: Sequence[Record]) -> di
     contents: list[bytes] = []
     for record in records:
         try:
-            contents.append(read_place(record.place))
+            contents.append(read_place(record.place, blip.limits.max_bytes))
             readable.append(record)
         except OpenBlipError:
             continue

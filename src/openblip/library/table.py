@@ -6,7 +6,7 @@ model, no picture and no file but its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -252,6 +252,15 @@ class PhotoTable:
             rows = _rows((query.where(where, prefilter=True) if where else query).to_arrow())
         return [Near(self.form.record(row), float(row["_score"])) for row in rows]
 
+    def index_captions(self) -> None:
+        """Make them searchable by words, if they are not; what is written later is found from then on, and put into the
+        index by `tidy`."""
+        from openblip.library.neighbours import build_text_index, has_text_index
+
+        with naming_errors(self.database, "written"):
+            if not has_text_index(self._photos):
+                build_text_index(self._photos)
+
     def tidy(self) -> None:
         """Compact what many small writes left, bring the indices up to date, and build those that pay now."""
         from openblip.library.neighbours import build_indices
@@ -279,6 +288,14 @@ class PhotoTable:
                 return
             shards = self._connection.open_table(SHARDS)
             shards.merge_insert("path").when_matched_update_all().when_not_matched_insert_all().execute(row)
+
+    def forget_shards(self, paths: Collection[str]) -> None:
+        """Not all of these is here any more."""
+        with naming_errors(self.database, "written"):
+            if paths and SHARDS in table_names(self._connection):
+                shards = self._connection.open_table(SHARDS)
+                for path in sorted(paths):
+                    shards.delete(f"path = {quoted(path)}")
 
 
 def connect(database: str, create: bool) -> Any:

@@ -8,20 +8,24 @@ Knows no table and no library.
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Literal
 
 from openblip.errors import OptionError
 
-Kind = Literal["text", "number", "bytes", "time", "moment"]
-"""What a field holds: "bytes" takes units (2MB), "time" is by a clock without a zone, "moment" is in UTC."""
+Kind = Literal["text", "number", "pixels", "bytes", "time", "moment"]
+"""What a field holds: "pixels" and "bytes" are whole numbers, bytes with units (2MB), "time" is by a clock without a
+zone, "moment" is in UTC."""
 
 PHOTO_FIELDS: Mapping[str, Kind] = {
     "path": "text", "key": "text", "caption": "text", "model": "text", "sha256": "text", "id": "text",
-    "size": "bytes", "width": "number", "height": "number", "taken": "time", "modified": "moment",
+    "size": "bytes", "width": "pixels", "height": "pixels", "taken": "time", "modified": "moment",
 }  # fmt: skip
 """The fields of a photo library."""
 
@@ -33,6 +37,7 @@ _TOKEN = re.compile(
 )
 _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)([kmg]?i?b?)", re.IGNORECASE)
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_LARGEST = {"pixels": 2**31 - 1, "bytes": 2**63 - 1}  # of their columns, which hold nothing below 0
 _DATES = (
     ("%Y-%m-%dT%H:%M:%S", timedelta(seconds=1)), ("%Y-%m-%d %H:%M:%S", timedelta(seconds=1)),
     ("%Y-%m-%dT%H:%M", timedelta(minutes=1)), ("%Y-%m-%d %H:%M", timedelta(minutes=1)), ("%Y-%m-%d", timedelta(days=1)),
@@ -55,6 +60,8 @@ def where_filter(
         return None
     if len(text) > MAX_LENGTH:
         raise OptionError(f"the filter has {len(text)} characters: give at most {MAX_LENGTH}")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise OptionError(f"the filter {text!r} holds half of a character: give it as UTF-8")
     return _Parser(text, fields, columns).parse()
 
 
@@ -159,18 +166,21 @@ class _Parser:
             return f"contains(lower({column}), {quoted(value.lower())})"
         if kind == "text":
             return f"{column} {operator} {quoted(value)}"
-        if kind in ("number", "bytes"):
-            return f"{column} {operator} {self._number(field, kind, value)}"
+        if kind in ("number", "pixels", "bytes"):
+            number = self._number(field, kind, value)
+            return f"{column} {operator} {repr(float(number)) if kind == 'number' else _whole(number, operator, kind)}"
         return self._span(field, column, operator, value, kind)
 
-    def _number(self, field: str, kind: Kind, value: str) -> str:
+    def _number(self, field: str, kind: Kind, value: str) -> Fraction:
         match = _NUMBER.fullmatch(value)
         unit = match[2].lower().rstrip("b") if match else ""
         if match is None or unit not in _SCALES or (match[2] and kind != "bytes"):
             example = "2000000 or 2MB" if kind == "bytes" else "1024"
             raise self._error(f"{field} is compared to a number such as {example}, not to {value!r}")
-        number = float(match[1]) * _SCALES[unit]
-        return str(int(number)) if number.is_integer() else repr(number)
+        number = Fraction(match[1]) * _SCALES[unit]
+        if kind == "number" and abs(number) > sys.float_info.max:
+            raise self._error(f"{field} is compared to a number of {len(match[1])} digits: give one below 1e308")
+        return number
 
     def _span(self, field: str, column: str, operator: str, value: str, kind: Kind) -> str:
         """A date is the span from its start to its end."""
@@ -211,3 +221,11 @@ class _Parser:
 
     def _error(self, what: str) -> OptionError:
         return OptionError(f"the filter {self._text!r}: {what}")
+
+
+def _whole(number: Fraction, operator: str, kind: Kind) -> int:
+    """The whole number that says the same of whole numbers, among those that the column can be compared with."""
+    if operator in ("=", "!=") and number.denominator > 1:
+        return -1
+    whole = math.ceil(number) if operator in ("<", ">=") else math.floor(number)
+    return max(-1, min(whole, _LARGEST[kind]))

@@ -4,6 +4,7 @@ not who asks."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,17 +27,20 @@ class AllowedPhotos:
         self._opened: Library | None = None
 
     def search(self, blip: Blip, query: Query, limit: int, where: str, hybrid: bool | None) -> list[Hit]:
-        """The best hits in allowed folders; where others lie between them, it is looked further. Raises what
-        `Library.open` and `Library.search` raise."""
+        """The best hits in allowed folders; where others lie between them, it is looked further. No picture of another
+        folder is read. Raises what `Library.open` and `Library.search` raise."""
         from openblip.library import SearchOptions
 
-        wanted = limit
+        picture = None if query.image is None else blip.embed_images(query.image)[0]
+        options = SearchOptions(limit=limit, where=where, hybrid=hybrid)
         while True:
-            found = self._library.search(blip, query, SearchOptions(limit=wanted, where=where, hybrid=hybrid)).hits
-            hits = [hit for hit in found if self._is_seen(hit.record)]
-            if len(hits) >= limit or len(found) < wanted or wanted == _MOST_LOOKED_AT:
-                return hits[:limit]
-            wanted = min(_STEP * wanted, _MOST_LOOKED_AT)
+            found = self._library.search(blip, query, replace(options, rerank=0), picture=picture).hits
+            seen = sum(self._is_seen(hit.record) for hit in found)
+            if seen >= limit or len(found) < options.limit or options.limit == _MOST_LOOKED_AT:
+                break
+            options = replace(options, limit=min(_STEP * options.limit, _MOST_LOOKED_AT))
+        hits = self._library.search(blip, query, options, picture=picture, only=self._is_seen).hits
+        return list(hits[:limit])
 
     def has(self, identity: str) -> bool:
         """Whether this is the id of a picture that is seen."""
