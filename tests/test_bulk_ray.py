@@ -3,6 +3,7 @@ worker."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -56,6 +57,14 @@ def test_a_worker_does_a_chunk(tmp_path: Path, model: str) -> None:
     blip = Blip.load(model, precision="f32", threads=1)
     assert [captions(found[n])[0] for n in (0, 2, 3)] == [caption.text for caption in blip.caption(photos)]
     assert checkpoints(model, CaptionJob()) == {"caption": [blip.part("caption").name, blip.part("caption").revision]}
+
+
+def test_pictures_of_compressed_shards_travel_as_bytes(tmp_path: Path) -> None:
+    """By their place, each would be read by unpacking all that is before it."""
+    write_shard(tmp_path / "a.tar", [(f"{n}", photo_bytes(n), {}) for n in range(2)])
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes()))
+    items = list(find_items([str(tmp_path / "a.tar.gz")], (), Columns(), light=True))
+    assert [item.picture for item in items] == [photo_bytes(0), photo_bytes(1)]
 
 
 def test_a_model_that_cannot_be_loaded_is_told() -> None:
@@ -115,6 +124,7 @@ def test_a_killed_worker_of_a_thousand_photos_with_thirty_broken(tmp_path: Path,
     )  # fmt: skip
     while process.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < 4):
         time.sleep(0.02)
+    assert process.poll() is None, "a worker was to be killed in the middle"
     lost = workers_of(process.pid)
     assert lost, "no worker was found at work"
     os.kill(lost[0], signal.SIGKILL)
@@ -128,7 +138,7 @@ def test_a_killed_worker_of_a_thousand_photos_with_thirty_broken(tmp_path: Path,
     expected = [json.loads(line) for line in (tmp_path / "here.jsonl").read_text().splitlines()]
     assert [each["source"] for each in found] == [each["source"] for each in expected]
     assert [captions(each) for each in found] == [captions(each) for each in expected]
-    failed = [json.loads(line)["source"] for line in (tmp_path / "ray.errors.jsonl").read_text().splitlines()]
+    failed = [json.loads(line)["source"] for line in (tmp_path / "ray.jsonl.errors.jsonl").read_text().splitlines()]
     assert [Path(name).name for name in failed] == bad
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet
@@ -20,9 +21,11 @@ from openblip.bulk.formats import check_format, errors_path
 from openblip.bulk.items import Item
 from openblip.bulk.jobs import CaptionJob, EmbedJob, MatchJob, Record
 from openblip.bulk.journal import Journal, journal_path
-from openblip.bulk.run import BulkRun, Chunk, Counts, Told, chunks
+from openblip.bulk.run import BulkRun, Chunk, Counts, Told, chunks, compute_here
 from openblip.bulk.sidecars import Beside, Wording
+from openblip.bulk.xmp import BesideXmp
 from openblip.errors import ImageError, InputError, OptionError
+from openblip.pipeline import Blip, Outcome
 
 SIZE = 4
 
@@ -92,15 +95,16 @@ def test_an_output_its_errors_and_the_counts(tmp_path: Path) -> None:
     counts, calls, errors = run(output)
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     failures = [json.loads(line) for line in errors_path(output).read_text().splitlines()]
-    assert errors_path(output) == tmp_path / "captions.errors.jsonl"
+    assert errors_path(output) == tmp_path / "captions.jsonl.errors.jsonl"
     assert (counts.done, counts.failed, counts.skipped, counts.again) == (len(lines), len(failures), 0, 0)
     assert len(lines) + len(failures) == 30
     assert [failure["error"] for failure in failures] == errors
     assert [int(Path(line["source"]).stem) for line in lines] == [n for n in range(30) if n % 7 != 3 and n % 5 != 1]
     assert len(calls) == len(set(calls)) == 26
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["captions.errors.jsonl", "captions.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["captions.jsonl", "captions.jsonl.errors.jsonl"]
     run(output, count=1)
     assert not errors_path(output).exists(), "of an earlier run"
+    assert errors_path(tmp_path / "captions.csv") != errors_path(output)
 
 
 @pytest.mark.parametrize("form", ["captions.jsonl", "captions.csv", "captions.tsv", "captions.parquet", "captions.txt"])
@@ -151,11 +155,40 @@ def test_other_settings_are_refused_with_the_remedy(tmp_path: Path) -> None:
         run(output, settings={"model": "other"})
     with pytest.raises(InputError, match=r"c\.jsonl\.part holds a run over other pictures: .*0\.jpg stood where"):
         run(output, items=items(30)[1:])
+    with pytest.raises(InputError, match=r"beside\.caption file was null, is {\"existing\": \"skip\""):
+        run(output, beside=[Beside()])
     counts, calls, _ = run(output, job=CaptionJob("a"), restart=True)
     assert (counts.again, len(calls)) == (0, 26)
     journal_path(output).write_text('{"not": "ours"}\n')
     with pytest.raises(InputError, match="is no journal of openblip"):
         run(output)
+
+
+@pytest.mark.parametrize("left", [range(27), range(6), range(3), ()])
+def test_fewer_pictures_are_other_pictures(left: Sequence[int], tmp_path: Path) -> None:
+    """Also where the journal's last chunk is cut, or whole chunks are not met."""
+    output = tmp_path / "c.jsonl"
+    found = items(30)
+    with pytest.raises(Killed):
+        run(output, dies_after=6)
+    with pytest.raises(
+        InputError, match=r"holds a run over other pictures: .*\.jpg is not among these: give --restart"
+    ):
+        run(output, items=[found[place] for place in left])
+    assert not output.exists()
+
+
+def test_what_is_asked_of_each_alone_binds_the_journal(tmp_path: Path) -> None:
+    def own(text: str) -> list[Item]:
+        return [replace(item, own=(text,)) for item in items(30)]
+
+    output = tmp_path / "c.jsonl"
+    with pytest.raises(Killed):
+        run(output, dies_after=2, items=own("a"))
+    for other in (own("b"), items(30)):
+        with pytest.raises(InputError, match=r"what is asked of .*0\.jpg alone was another: give --restart"):
+            run(output, items=other)
+    assert run(output, items=own("a"))[0].again == 9
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -229,6 +262,73 @@ def test_a_picture_without_a_folder_has_no_sidecar(tmp_path: Path) -> None:
     counts, _, errors = run(None, beside=[Beside()], items=found)
     assert counts.failed == 2
     assert "within a shard or table has no folder" in errors[0]
+
+
+def test_a_sidecar_that_cannot_be_written(tmp_path: Path) -> None:
+    """Its picture stands in the output and in the errors too; a run that goes on tries it again."""
+    found, output = items(14, tmp_path / "album"), tmp_path / "c.jsonl"
+    (tmp_path / "album").mkdir()
+    blocked = [tmp_path / "album" / f".{place}.txt..part" for place in (0, 2, 8)]
+    for path in blocked:
+        path.mkdir()
+    with pytest.raises(Killed):
+        run(output, dies_after=2, beside=[Beside("replace")], items=found)
+    blocked[0].rmdir()
+    (tmp_path / "album" / "4.txt").write_text("mine, since then")
+    counts, _, errors = run(output, beside=[Beside("replace")], items=found)
+    assert (counts.done, counts.failed) == (7, 7)
+    assert (tmp_path / "album" / "0.txt").read_text() == 'a dog, "0"\u00e9\n'
+    failures = [json.loads(line) for line in errors_path(output).read_text().splitlines()]
+    assert [failure["error"] for failure in failures] == errors
+    assert [Path(failure["source"]).stem for failure in failures] == ["1", "2", "3", "6", "8", "10", "11"]
+    assert failures[1]["image"] == str(tmp_path / "album" / "2.jpg")
+    assert "image" not in failures[2], "it has none"
+    assert "2.txt cannot be written" in errors[1]
+    lines = [json.loads(line)["source"] for line in output.read_text().splitlines()]
+    assert [Path(line).stem for line in lines] == ["0", "2", "4", "5", "7", "8", "9", "12", "13"]
+    assert (tmp_path / "album" / "4.txt").read_text() == "mine, since then"
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".jpg", "nul\0.jpg"])
+@pytest.mark.parametrize("kind", [Beside, BesideXmp])
+def test_a_name_that_no_file_can_have_ends_nothing(name: str, kind: type[Beside], tmp_path: Path) -> None:
+    found = [Item("a", tmp_path / name), Item("b", Path()), items(1, tmp_path)[0]]
+    counts, calls, errors = run(None, beside=[kind()], items=found)
+    assert (counts.done, counts.failed, len(errors)) == (1, 2, 2)
+    assert len(calls) == 1
+
+
+def test_settled_pictures_wait_for_no_others() -> None:
+    """Chunks end, and hold no bytes, where all pictures are settled; others still come in full batches after them."""
+    shard = [Item(f"{n}", b"...") for n in range(1000)]
+    found = list(chunks(shard, SIZE, beside=[Beside("error")]))
+    assert [len(chunk.items) for chunk in found] == [200] * 5
+    assert all(item.picture is None for chunk in found for item in chunk.items)
+
+
+def test_after_a_chunk_that_is_not_full_a_batch_begins() -> None:
+    """As it does in a run that was killed there and goes on."""
+    calls: list[list[str]] = []
+
+    class Listed(CaptionJob):
+        def outcomes(self, blip: Blip, items: Iterable[Item]) -> Iterator[Outcome]:
+            calls.append([])
+            for item in items:
+                calls[-1].append(item.source)
+                yield Outcome(item.source)
+
+    def chunk(place: int, todo: int, settled: int = 0) -> Chunk:
+        found = [Item(str(n), Path(str(n))) for n in range(place, place + todo + settled)]
+        return Chunk(place, found, [None] * todo + [{"source": "settled"}] * settled)
+
+    given = [chunk(0, 4), chunk(4, 4, 1), chunk(9, 2, 198), chunk(209, 0, 200), chunk(409, 4), chunk(413, 1)]
+    compute = compute_here(Listed(), cast("Blip", None), 4)
+    found = list(compute(iter(given)))
+    assert [each for each, _ in found] == given
+    assert [[record["source"] for record in records] for _, records in found] == [
+        [item.source for item in each.todo] for each in given
+    ]
+    assert [len(call) for call in calls] == [10, 5]
 
 
 # Forms

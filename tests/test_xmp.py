@@ -35,6 +35,7 @@ DARKTABLE = """<?xml version="1.0" encoding="UTF-8"?>
 </x:xmpmeta>
 """
 GERMAN = '<dc:description><rdf:Alt><rdf:li xml:lang="de">ein Hund</rdf:li>%s</rdf:Alt></dc:description>'
+GB2312 = (DARKTABLE % "").replace("UTF-8", "gb2312")
 MINE = '<rdf:li xml:lang="x-default">mine</rdf:li>'
 
 
@@ -82,6 +83,16 @@ def test_all_else_in_a_file_stays(described: str, tmp_path: Path) -> None:
     assert path.read_bytes() == once
 
 
+def test_names_that_start_as_those_of_the_parser_stay(tmp_path: Path) -> None:
+    photo, path = tmp_path / "dog.jpg", tmp_path / "dog.jpg.xmp"
+    path.write_text((DARKTABLE % "").replace("darktable", "nsfw"), encoding="utf-8")
+    BesideXmp().write(photo, ["a dog"])
+    assert 'nsfw:operation="exposure"' in path.read_text(encoding="utf-8")
+    path.write_text((DARKTABLE % "").replace("darktable", "ns7"), encoding="utf-8")
+    BesideXmp().write(photo, ["a dog"])
+    assert values(path, "description") == [("x-default", "a dog")]
+
+
 def test_a_photo_has_its_file_where_that_describes_it(tmp_path: Path) -> None:
     photo, path = tmp_path / "dog.jpg", tmp_path / "dog.jpg.xmp"
     path.write_text(DARKTABLE % "", encoding="utf-8")
@@ -98,7 +109,17 @@ def test_a_photo_has_its_file_where_that_describes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "not xml", "<html/>", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', DARKTABLE[:300], "\0"]
+    "content",
+    [
+        "",
+        "not xml",
+        "<html/>",
+        '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+        DARKTABLE[:300],
+        "\0",
+        GB2312,
+        GB2312.replace("gb2312", "foo"),
+    ],
 )
 def test_what_is_no_xmp_file_is_left_alone(content: str, tmp_path: Path) -> None:
     path = tmp_path / "dog.jpg.xmp"

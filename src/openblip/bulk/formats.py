@@ -67,7 +67,7 @@ def write_errors(path: Path, failures: Iterable[Record]) -> None:
 
 def errors_path(output: Path) -> Path:
     """Where the errors of an output go."""
-    return output.with_name(f"{output.stem}.errors.jsonl")
+    return output.with_name(f"{output.name}.errors.jsonl")
 
 
 def _json_lines(file: IO[bytes], job: Job, records: Iterable[Record]) -> None:

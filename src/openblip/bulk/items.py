@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openblip.bulk.capfilt.samples import Member, ShardSamples, WebSample, read_member
+from openblip.bulk.capfilt.samples import Member, ShardSamples, WebSample, is_plain, read_member
 from openblip.bulk.prompts import find_prompted
 from openblip.bulk.rows import iterate_rows
 from openblip.bulk.shards import find_shards
@@ -118,7 +118,8 @@ def find_items(
 
     An argument is what `find_images` takes, a shard (a .tar, a glob of them, a range as in train-{0000..0005}.tar) or a
     table (.csv, .tsv, .jsonl, .parquet, or a glob). "-" stands for one argument a line of `lines`. root: where paths of
-    tables start; without, in the table's folder. light: pictures of shards come as their place and not as bytes.
+    tables start; without, in the table's folder. light: pictures of uncompressed shards come as their place and not as
+    bytes.
     """
     seen: set[str] = set()
     for argument in _arguments(arguments, lines):
@@ -163,8 +164,9 @@ def _of_shards(argument: str, columns: Columns, light: bool) -> Iterator[Item]:
     for shard in shards:
         samples = ShardSamples(shard)
         try:
+            placed = light and is_plain(shard)  # of another, each picture would be read by unpacking all before it
             for sample in samples:
-                yield _of_sample(shard, sample, columns, light)
+                yield _of_sample(shard, sample, columns, placed)
         except DataError as error:
             yield Item(str(shard), error=error)
             continue

@@ -1,7 +1,9 @@
 """What a run has done so far, in a file beside its output: bound to the run's settings, safe against being killed.
 
 captions.jsonl.part    the first line: the settings; every further line: a chunk, {"place": of its first item,
-                       "records": [...]}, appended when all of it is done. A line that was cut short does not count.
+                       "records": [...], "own": [a short name a record for what was asked of it alone]}, appended when
+                       all of it is done; or what of a chunk above has no file beside it: {"place": ..., "unwritten":
+                       [[which, why], ...]}, of which the last counts. A line that was cut short does not count.
 
 Knows chunks and records. Does not know what is in a record, nor how an output is written.
 """
@@ -33,12 +35,14 @@ def journal_path(output: Path) -> Path:
 
 class Journal:
     """Open it in a `with` block: it is locked until the block ends. `places`: of the chunks that are done, how many
-    items each has; `last`: the place of the one that was written last."""
+    items each has; `last`: the place of the one that was written last; `unwritten`: of chunks, which of their items
+    have no file beside them, and why."""
 
     def __init__(self, output: Path, settings: dict[str, Any], *, restart: bool = False) -> None:
         self.path = journal_path(output)
         self.places: dict[int, int] = {}
         self.last: int | None = None
+        self.unwritten: dict[int, dict[int, dict[str, Any]]] = {}
         self._output, self._settings, self._restart = output, settings, restart
         self._offsets: dict[int, int] = {}
         self._file: IO[bytes]
@@ -69,9 +73,21 @@ class Journal:
         """How many are done."""
         return sum(self.places.values())
 
-    def append(self, place: int, records: Sequence[dict[str, Any]]) -> None:
-        """A chunk is done. Raises InputError."""
-        line = json.dumps({"place": place, "records": records}, separators=(",", ":")).encode() + b"\n"
+    def append(self, place: int, records: Sequence[dict[str, Any]], own: Sequence[str] = ()) -> None:
+        """A chunk is done. own: short names for what was asked of each alone. Raises InputError."""
+        values = {"place": place, "records": records, **({"own": own} if any(own) else {})}
+        self._note(place, len(records), self._append(values))
+
+    def note_unwritten(self, place: int, unwritten: dict[int, dict[str, Any]]) -> None:
+        """Of a chunk that is done, what of it has no file beside it; in the place of what was noted before. Raises
+        InputError."""
+        if unwritten != self.unwritten.get(place, {}):
+            self._append({"place": place, "unwritten": list(unwritten.items())})
+            self.unwritten[place] = unwritten
+
+    def _append(self, values: dict[str, Any]) -> int:
+        """Where the line starts."""
+        line = json.dumps(values, separators=(",", ":")).encode() + b"\n"
         try:
             self._file.seek(0, os.SEEK_END)
             start = self._file.tell()
@@ -82,22 +98,33 @@ class Journal:
                 self._synced = time.monotonic()
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        self._note(place, len(records), start)
+        return start
 
     def records(self, place: int) -> list[dict[str, Any]]:
         """Those of one chunk."""
-        self._file.seek(self._offsets[place])
-        records: list[dict[str, Any]] = json.loads(self._file.readline())["records"]
+        records: list[dict[str, Any]] = self._line(place)["records"]
         return records
 
-    def all_records(self, *, ordered: bool) -> Iterator[dict[str, Any]]:
-        """Of all chunks, in the order of the items or as they were done."""
+    def own(self, place: int) -> list[str]:
+        """The short names for what was asked of each item of a chunk alone."""
+        own: list[str] = self._line(place).get("own") or [""] * self.places[place]
+        return own
+
+    def all_records(self, *, ordered: bool) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+        """Of all chunks, in the order of the items or as they were done, each with why it has no file beside it."""
         for place in sorted(self.places) if ordered else list(self.places):
-            yield from self.records(place)
+            unwritten = self.unwritten.get(place, {})
+            for which, record in enumerate(self.records(place)):
+                yield record, unwritten.get(which)
 
     def remove(self) -> None:
         """The output is there whole: the journal is no longer needed."""
         self.path.unlink(missing_ok=True)
+
+    def _line(self, place: int) -> dict[str, Any]:
+        self._file.seek(self._offsets[place])
+        values: dict[str, Any] = json.loads(self._file.readline())
+        return values
 
     def _note(self, place: int, items: int, offset: int) -> None:
         self.places[place], self._offsets[place], self.last = items, offset, place
@@ -113,13 +140,17 @@ class Journal:
         end = self._file.tell()
         while line := self._file.readline():
             try:
-                chunk = json.loads(line) if line.endswith(b"\n") else None
-                place, items = chunk["place"], len(chunk["records"])  # type: ignore[index]
+                self._take(json.loads(line) if line.endswith(b"\n") else None, end)
             except (ValueError, TypeError, KeyError):
                 break  # of a run that was killed, or a machine that lost its power
-            self._note(place, items, end)
             end = self._file.tell()
         self._file.truncate(end)
+
+    def _take(self, values: Any, offset: int) -> None:
+        if "unwritten" in values:
+            self.unwritten[values["place"]] = dict(values["unwritten"])
+        else:
+            self._note(values["place"], len(values["records"]), offset)
 
     def _begin(self) -> None:
         self._file.truncate(0)

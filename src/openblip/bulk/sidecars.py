@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from openblip.errors import InputError
 from openblip.image import shown_name
@@ -47,6 +47,10 @@ class Beside:
         self.existing, self.wording = existing, wording or Wording()
         self._taken: set[Path] = set()
 
+    def settings(self) -> dict[str, Any]:
+        """What its files follow from, ready for JSON."""
+        return {"existing": self.existing, **asdict(self.wording)}
+
     def path(self, photo: Path) -> Path:
         """Where the texts of a photo go."""
         return sidecar_path(photo)
@@ -57,7 +61,10 @@ class Beside:
         if not isinstance(photo, Path):
             name = shown_name(photo) if isinstance(photo, str) else "a picture within a shard or table"
             raise InputError(f"{name} has no folder to put a {self.noun} in: leave out --sidecar and --xmp")
-        path = self.path(photo)
+        try:
+            path = self.path(photo)
+        except ValueError as error:  # of "." and the like, which a table may hold
+            raise InputError(f"{shown_name(photo)} is no file: name a picture") from error
         if path in self._taken or path == photo:
             shared = shown_name(path.name)
             raise InputError(f"{shown_name(photo)} would share {shared} with another file: rename one of them")
@@ -75,13 +82,26 @@ class Beside:
             self.put(photo, texts, keywords)
 
     def has(self, photo: Path, keywords: bool) -> bool:
-        """Whether the photo has its file."""
-        return self.path(photo).exists()
+        """Whether the photo has its file. Raises InputError where that cannot be told."""
+        return is_there(self.path(photo))
 
     def put(self, photo: Path, texts: Iterable[str], keywords: bool) -> None:
         """Write it, whole or not at all. Raises InputError."""
         with whole_file(self.path(photo), "") as part:  # what a killed run left is written over by the next
             part.write_text("".join(f"{self.wording.of(text)}\n" for text in texts), encoding="utf-8")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is there. Raises InputError where that cannot be told: a name that is too long, a closed
+    folder."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise InputError(f"{shown_name(path)} cannot be looked for: {reason}: rename it or open its folder") from error
+    return True
 
 
 @contextmanager

@@ -8,12 +8,13 @@ others need libraries of the system, or encode the picture anew.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-from openblip.bulk.sidecars import Beside, whole_file
+from openblip.bulk.sidecars import Beside, is_there, whole_file
 from openblip.errors import InputError
 from openblip.image import shown_name
 
@@ -40,20 +41,21 @@ class BesideXmp(Beside):
     def has(self, photo: Path, keywords: bool) -> bool:
         """Whether it tells of the photo already. Raises InputError where it cannot be read."""
         path = self.path(photo)
-        return path.exists() and _find(_read(path), "subject" if keywords else "description") is not None
+        return is_there(path) and _find(_read(path), "subject" if keywords else "description") is not None
 
     def put(self, photo: Path, texts: Iterable[str], keywords: bool) -> None:
         """The first text becomes the description; or with keywords, all that commas divide the keywords."""
         path, given = self.path(photo), list(texts)
-        root = _read(path) if path.exists() else _new()
+        there = is_there(path)
+        root = _read(path) if there else _new()
         if keywords:
             words = [word for text in given for part in text.split(",") if (word := part.strip())]
             _set_keywords(root, words)
         elif given:
             _set_description(root, given[0])
-        known = _prefixes(path) if path.exists() else {}
+        known = _prefixes(path) if there else {}
         for prefix, name in {**_NAMES, **known}.items():
-            if not prefix.startswith("ns"):  # which ElementTree keeps to itself
+            if not re.fullmatch(r"ns\d+", prefix):  # which ElementTree keeps to itself
                 Xml.register_namespace(prefix, name)
         with whole_file(path, "") as part:
             part.write_bytes(_HEAD + Xml.tostring(root, encoding="utf-8") + _TAIL)
@@ -68,13 +70,12 @@ def _new() -> Xml.Element:
 def _read(path: Path) -> Xml.Element:
     try:
         content = path.read_bytes()
-        if len(content) > _MAX_BYTES or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-            raise InputError(f"{shown_name(path)} is no XMP file: move it away")
+        refused = len(content) > _MAX_BYTES or b"<!DOCTYPE" in content or b"<!ENTITY" in content
         builder = Xml.TreeBuilder(insert_comments=True, insert_pis=True)
-        root: Xml.Element = Xml.fromstring(content, Xml.XMLParser(target=builder))
-    except (OSError, Xml.ParseError) as error:
+        root: Xml.Element | None = None if refused else Xml.fromstring(content, Xml.XMLParser(target=builder))
+    except (OSError, Xml.ParseError, ValueError, LookupError) as error:  # the last two: an encoding it has not
         raise InputError(f"{shown_name(path)} cannot be read ({error}): repair it or move it away") from error
-    if root.tag not in (_name("x:xmpmeta"), _name("rdf:RDF")) or _description(root) is None:
+    if root is None or root.tag not in (_name("x:xmpmeta"), _name("rdf:RDF")) or _description(root) is None:
         raise InputError(f"{shown_name(path)} is no XMP file: move it away")
     return root
 

@@ -4,9 +4,9 @@ Knows no task."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -48,13 +48,33 @@ class BulkOptions:
     ordered: bool
 
     def items(self, arguments: Sequence[str]) -> Iterable[Item]:
-        """All that the arguments name: as a list, whose length is known, where that takes no reading."""
+        """All that the arguments name: as a list, whose length is known, where that takes no reading. Raises
+        OptionError where the output would replace what is read, also while they are taken."""
         from openblip.bulk.items import SHARD_SUFFIXES, TABLE_SUFFIXES, check_columns, find_items
 
         check_columns(self.columns, arguments)
-        items = find_items(arguments, sys.stdin, self.columns, root=self.images, light=self.ray is not None)
+        self.check_output(arguments)
+        lines = (self._checked(line) for line in sys.stdin)
+        items = self.spared(find_items(arguments, lines, self.columns, root=self.images, light=self.ray is not None))
         read = (*SHARD_SUFFIXES, *TABLE_SUFFIXES)
         return items if any(name == "-" or name.lower().endswith(read) for name in arguments) else list(items)
+
+    def check_output(self, read: Iterable[str]) -> None:
+        """Raise OptionError where the output would replace one of the files that are read, or a picture."""
+        from openblip.bulk.outputs import check_output
+
+        if self.output is not None and _is_file(self.output):
+            check_output(self.output, [0 if name == "-" else name for name in read])
+
+    def spared(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items. Raises OptionError at one that the output would replace."""
+        from openblip.bulk.outputs import spared
+
+        return spared(items, self.output) if self.output is not None and _is_file(self.output) else iter(items)
+
+    def _checked(self, line: str) -> str:
+        self.check_output([line.rstrip("\r\n")])
+        return line
 
 
 def bulk_options(own: str = "", about: str = "") -> Callable[[Command], Command]:
@@ -191,7 +211,14 @@ def run_bulk(
         at_work.compute,
         at_work.chunk,
         output,
-        {"checkpoints": at_work.checkpoints, "engine": load.engine, "precision": load.precision},
+        {
+            "checkpoints": at_work.checkpoints,
+            "engine": load.engine,
+            "precision": load.precision,
+            "json": as_json,
+            "columns": asdict(bulk.columns),
+            "images": None if bulk.images is None else str(bulk.images),
+        },
         as_json,
         beside,
         bulk.ordered,
@@ -231,7 +258,8 @@ def _here(job: Job, load: Loader) -> AtWork:
 
     blip = load(lanes=_LANES)
     checkpoints = {str(task): [blip.part(task).name, blip.part(task).revision] for task in job.needed()}
-    return AtWork(compute_here(job, blip), pictures_a_call(job, blip), checkpoints, lambda: blip)
+    size = pictures_a_call(job, blip)
+    return AtWork(compute_here(job, blip, size), size, checkpoints, lambda: blip)
 
 
 def _on_ray(job: Job, bulk: BulkOptions, load: Loader, output: Path | None) -> AtWork:

@@ -63,13 +63,19 @@ def caption(
     if stream:
         if beside or prompts is not None:
             raise click.UsageError("--stream shows one photo's caption: leave out --sidecar and --prompts")
-        return stream_caption(load, find_one(photos), prompt, options, as_json, bulk.output)
+        photo = find_one(photos)
+        bulk.check_output([photo])
+        return stream_caption(load, photo, prompt, options, as_json, bulk.output)
 
     from openblip.bulk.items import find_prompted_items
     from openblip.bulk.jobs import CaptionJob
 
     own = prompts is not None or bool(bulk.columns.own)
-    items = bulk.items(photos) if prompts is None else find_prompted_items(prompts, prompts.name, prompt)
+    if prompts is None:
+        items = bulk.items(photos)
+    else:
+        bulk.check_output(["-" if prompts.name == "<stdin>" else prompts.name])
+        items = bulk.spared(find_prompted_items(prompts, prompts.name, prompt))
     return run_bulk(CaptionJob(prompt, options, own), items, bulk, load, as_json, beside)
 
 

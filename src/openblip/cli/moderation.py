@@ -70,6 +70,7 @@ def decide(
     """
     from openblip.moderation import ModerateJob, read_policy
 
+    bulk.check_output([str(policy)])
     job, items = ModerateJob(read_policy(policy), text), bulk.items(photos)
     if sidecars:
         found = (with_sidecar(item) for item in items)

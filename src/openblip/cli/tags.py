@@ -59,6 +59,7 @@ def tag(
     from openblip.bulk.jobs import TagJob
     from openblip.labels import checked_labels, read_labels
 
+    bulk.check_output([] if file is None else [str(file)])
     options = TagOptions(templates or DEFAULTS.templates, screen, threshold, top)
     labels = [*own, *(read_labels(file) if file is not None else ())]
     job = TagJob(checked_labels(labels) if labels else None, options)

@@ -108,12 +108,20 @@ def fingerprint(shard: Path) -> Fingerprint:
         raise DataError(f"cannot read the shard {shard}: {error.strerror or error}: check the path") from error
 
 
+def is_plain(shard: Path) -> bool:
+    """Whether members are at their place in the file: it is a tar, and not compressed. Raises DataError."""
+    try:
+        with shard.open("rb") as file:
+            return _has_mark(file)
+    except OSError as error:
+        raise DataError(f"cannot read the shard {shard}: {error.strerror or error}: try again") from error
+
+
 def read_member(shard: Path, member: str, offset: int, size: int) -> bytes:
     """The content of one member: from its place where the tar is plain, else by reading up to it. Raises DataError."""
     try:
         with shard.open("rb") as file:
-            file.seek(257)
-            if file.read(5) == b"ustar":
+            if _has_mark(file):
                 file.seek(offset)
                 return file.read(size)
         with tarfile.open(shard, "r|*") as archive:
@@ -123,6 +131,11 @@ def read_member(shard: Path, member: str, offset: int, size: int) -> bytes:
     except (*_BROKEN, OSError) as error:
         raise DataError(f"cannot read {member} of {shard}: {error}: was the shard replaced?") from error
     raise DataError(f"{shard} no longer holds {member}: was it replaced?")
+
+
+def _has_mark(file: IO[bytes]) -> bool:
+    file.seek(257)
+    return file.read(5) == b"ustar"
 
 
 class _Hashing:
