@@ -74,8 +74,9 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_chunks_come_in_order_or_as_they_are_done(ordered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def backwards(job: Any, model: Any, chunks: list[Chunk], *_: Any) -> Iterator[tuple[int, list[Record]]]:
-        return ((chunk.place, [{"source": item.source} for item in chunk.todo]) for chunk in reversed(chunks))
+    def backwards(job: Any, model: Any, windows: Iterator[list[Chunk]], *_: Any) -> Iterator[tuple[int, list[Record]]]:
+        [window] = windows
+        return ((chunk.place, [{"source": item.source} for item in chunk.todo]) for chunk in reversed(window))
 
     monkeypatch.setattr(on_ray, "_done", backwards)
     compute = compute_on_ray(CaptionJob(), Model("mini"), "local", 1, ordered=ordered)
@@ -83,6 +84,34 @@ def test_chunks_come_in_order_or_as_they_are_done(ordered: bool, monkeypatch: py
     assert [chunk.place for chunk, _ in found] == ([0, 3, 6, 9] if ordered else [9, 6, 3, 0])
     for chunk, records in found:
         assert [item.source for item in chunk.items] == [record["source"] for record in records]
+
+
+@pytest.mark.parametrize(("limit", "value", "drawn"), [("WINDOW", 2, [2, 4, 5]), ("WINDOW_BYTES", 50, [3, 5])])
+def test_no_more_is_read_than_a_window(
+    limit: str, value: int, drawn: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of which all is settled come out too."""
+    seen: list[int] = []
+
+    def done(job: Any, model: Any, windows: Iterator[list[Chunk]], *_: Any) -> Iterator[tuple[int, list[Record]]]:
+        for window in windows:
+            seen.append(len(read))
+            yield from ((chunk.place, [{"source": item.source} for item in chunk.todo]) for chunk in window)
+
+    def given() -> Iterator[Chunk]:
+        yield Chunk(0, [Item("settled")], [{"source": "settled"}])
+        for place in range(1, 6):
+            read.append(place)
+            yield Chunk(place, [Item(str(place), b"." * 20)], [None])
+        yield Chunk(6, [Item("settled")], [{"source": "settled"}])
+
+    read: list[int] = []
+    monkeypatch.setattr(on_ray, limit, value)
+    monkeypatch.setattr(on_ray, "_done", done)
+    found = [chunk.place for chunk, _ in compute_on_ray(CaptionJob(), Model("mini"), "local", 1, ordered=True)(given())]
+    assert [place for place in found if place not in (0, 6)] == list(range(1, 6))
+    assert sorted(found) == list(range(7))
+    assert seen == drawn
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +186,7 @@ def test_a_picture_that_kills_its_worker_is_given_up_after_two(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(on_ray, "WINDOW", 4)  # of six chunks: a second window follows
     write_photos(tmp_path, 12)
     (tmp_path / "00004.jpg").rename(tmp_path / "00004-poison.jpg")
     items = [Item(str(path), path) for path in sorted(tmp_path.glob("*.jpg"))]

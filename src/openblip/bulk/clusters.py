@@ -20,8 +20,7 @@ _REACH_S = 10.0
 @contextmanager
 def cluster(address: str, workers: int) -> Iterator[Any]:
     """The module `ray`, connected to the cluster at the address: "local" starts one here with so many CPUs, "auto"
-    takes the one of this machine. What Ray raises becomes a DataError. Until it
-    ends, sys.stdout is stderr.
+    takes the one of this machine. What Ray raises becomes a DataError. Until it ends, sys.stdout is stderr.
 
     Raises MissingExtra without Ray, DataError where the cluster cannot be reached.
     """
@@ -34,17 +33,19 @@ def cluster(address: str, workers: int) -> Iterator[Any]:
         raise MissingExtra("ray", "bulk") from error
 
     started = not ray.is_initialized()
-    if started:
-        _connect(ray, address, workers)
-    try:
-        _silence(ray)
-        with redirect_stdout(sys.stderr):  # Ray tells of lost workers on stdout, which is for results
-            yield ray
-    except ray.exceptions.RayError as error:
-        raise DataError(f"Ray gave up: {_first_line(error)}: run again, which goes on from here") from error
-    finally:
+    with redirect_stdout(
+        sys.stderr
+    ):  # Ray tells of lost workers on stdout, which is for results, and while it ends too
         if started:
-            ray.shutdown()
+            _connect(ray, address, workers)
+        try:
+            _silence(ray)
+            yield ray
+        except ray.exceptions.RayError as error:
+            raise DataError(f"Ray gave up: {_first_line(error)}: run again, which goes on from here") from error
+        finally:
+            if started:
+                ray.shutdown()
 
 
 def _connect(ray: Any, address: str, workers: int) -> None:

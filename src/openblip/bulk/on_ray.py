@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Pictures of a chunk: what is lost with a worker."""
+WINDOW = 1000
+"""Chunks that are read and sent before the first of them is done: 64,000 pictures by their names."""
+WINDOW_BYTES = 2**28
+"""The same of those whose bytes are sent."""
 _TRIES = 2
 
 
@@ -90,17 +96,24 @@ def compute_on_ray(job: Job, model: Model, address: str, workers: int, *, ordere
 
     def compute(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, list[Record]]]:
         by_place: dict[int, Chunk] = {}
-        for chunk in chunks:
-            if chunk.todo:
-                by_place[chunk.place] = chunk
-            else:
-                yield chunk, []
-        done = _done(job, model, list(by_place.values()), address, workers)
+        settled: deque[Chunk] = deque()
+
+        def to_do() -> Iterator[Chunk]:
+            for chunk in chunks:
+                if chunk.todo:
+                    by_place[chunk.place] = chunk
+                    yield chunk
+                else:
+                    settled.append(chunk)
+
         early: dict[int, list[Record]] = {}
-        for place, found in done:
+        for place, found in _done(job, model, _windows(to_do()), address, workers):
+            while settled:
+                yield settled.popleft(), []
             early[place] = found
             while early and (following := next(iter(by_place)) if ordered else next(iter(early))) in early:
                 yield by_place.pop(following), early.pop(following)
+        yield from ((chunk, []) for chunk in settled)
 
     return compute
 
@@ -117,22 +130,37 @@ def checkpoints(name: str | None, job: Job) -> dict[str, list[str]]:
     return found
 
 
+def _windows(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
+    """As many at a time as this process may hold."""
+    window, held = list[Chunk](), 0
+    for chunk in chunks:
+        window.append(chunk)
+        held += sum(len(item.picture) for item in chunk.todo if isinstance(item.picture, bytes))
+        if len(window) == WINDOW or held >= WINDOW_BYTES:
+            yield window
+            window, held = [], 0
+    if window:
+        yield window
+
+
 def _done(
-    job: Job, model: Model, chunks: list[Chunk], address: str, workers: int
+    job: Job, model: Model, windows: Iterator[list[Chunk]], address: str, workers: int
 ) -> Iterator[tuple[int, list[Record]]]:
-    """Of each chunk its place and records, as they come."""
-    if not chunks:
+    """Of each chunk its place and records, as they come; all of a window before the next is asked for."""
+    first = next(windows, None)
+    if first is None:
         return
     with cluster(address, workers) as ray:
         name = f"openblip-{uuid4()}"
         tries = ray.remote(num_cpus=0)(Tries).options(name=name).remote()  # it ends with this reference
-        work = [{"work": pickle.dumps((model, job, name, each.place, _movable(each.todo)))} for each in chunks]
-        rows = ray.data.from_items(work, override_num_blocks=len(work))
-        pool = ray.data.ActorPoolStrategy(size=min(workers, len(work)))
-        for row in rows.map(PictureWorker, compute=pool, num_cpus=1).iter_rows():
-            if row["error"]:
-                raise DataError(row["error"])
-            yield int(row["place"]), json.loads(row["records"])
+        for window in chain([first], windows):
+            work = [{"work": pickle.dumps((model, job, name, each.place, _movable(each.todo)))} for each in window]
+            rows = ray.data.from_items(work, override_num_blocks=len(work))
+            pool = ray.data.ActorPoolStrategy(size=min(workers, len(work)))
+            for row in rows.map(PictureWorker, compute=pool, num_cpus=1).iter_rows():
+                if row["error"]:
+                    raise DataError(row["error"])
+                yield int(row["place"]), json.loads(row["records"])
         del tries
 
 
