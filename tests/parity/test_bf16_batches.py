@@ -48,10 +48,10 @@ def test_captions_do_not_depend_on_their_batch(tmp_path: Path, beams: int) -> No
 
 @pytest.mark.slow
 def test_captions_of_the_base_size_do_not_depend_on_their_batch(tmp_path: Path) -> None:
-    """ViT-B/16 at 384 pixels, 50 pictures, 3 beams: some two minutes."""
+    """ViT-B/16 at 384 pixels, 24 pictures, 3 beams: some minute."""
     save(random_blip("BlipForConditionalGeneration"), tmp_path)
     engine = engine_of("openvino", load_checkpoint(tmp_path), precision="bf16")
-    alone, together = (captions(engine, 50, batch, 3) for batch in (1, 8))
+    alone, together = (captions(engine, 24, batch, 3) for batch in (1, 8))
     (tmp_path / "model.safetensors").unlink()
-    assert len(set(alone)) > 25
-    assert sum(one == other for one, other in zip(alone, together, strict=True)) >= 49
+    assert len(set(alone)) > 12
+    assert sum(one == other for one, other in zip(alone, together, strict=True)) >= 23
