@@ -137,6 +137,17 @@ def test_captions_in_every_form(openblip: Any, album: Path, blip: Blip) -> None:
     assert (album / "c.tsv").read_text().splitlines()[0] == "source\tcaption\tprobability\tlog_probability\tmodel"
 
 
+def test_a_picture_of_a_table_is_not_replaced(openblip: Any, album: Path) -> None:
+    """It is met while others are at work."""
+    (album / "photos.csv").write_text("image\n" + "".join(f"photo{n}.jpg\n" for n in range(6)))
+    (album / "link.txt").symlink_to("photo5.jpg")
+    before = (album / "photo5.jpg").read_bytes()
+    code, lines, [error] = openblip("caption photos.csv --output link.txt")
+    assert (code, lines) == (2, [])
+    assert "link.txt or its errors would replace photo5.jpg: give another --output" in error
+    assert (album / "link.txt").read_bytes() == (album / "photo5.jpg").read_bytes() == before
+
+
 def test_a_device_is_written_to_and_not_replaced(album: Path, model: str) -> None:
     done = start(
         ["caption", "photo0.jpg", "--output", "/dev/stdout", *with_model(model)], cwd=album, capture_output=True
