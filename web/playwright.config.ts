@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { defineConfig, devices } from "@playwright/test";
 
-import { KEYS_FILE, OPEN_PORT, LOCKED_PORT } from "./browser/places";
+import { KEYS_FILE, OPEN_PORT, LOCKED_PORT, PHONE, PHONE_PORT } from "./browser/places";
 
 const PYTHON = process.env.OPENBLIP_PYTHON ?? "../.venv/bin/python";
 const CACHES = join(tmpdir(), `openblip-browser-${process.getuid?.() ?? 0}`);
@@ -26,6 +26,8 @@ const service = (port: number, environment: Record<string, string>) => ({
   timeout: 120_000,
   reuseExistingServer: false,
 });
+
+const library = (port: number) => ({ OPENBLIP_LIBRARY: join(CACHES, `library-${process.pid}-${port}.lance`) });
 
 /** The page against the real service with mini, in Debian's Chromium. */
 export default defineConfig({
@@ -60,12 +62,13 @@ export default defineConfig({
     { name: "desktop", use: { viewport: { width: 1280, height: 800 } } },
     {
       name: "phone",
-      use: { ...devices["Pixel 7"], viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 },
+      use: { ...devices["Pixel 7"], viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, baseURL: PHONE },
       testIgnore: /hostile|service/,
     },
   ],
   webServer: [
-    service(OPEN_PORT, {}),
+    service(OPEN_PORT, library(OPEN_PORT)),
+    service(PHONE_PORT, library(PHONE_PORT)), // each width fills and empties a library of its own
     service(LOCKED_PORT, { OPENBLIP_API_KEYS: join(CACHES, "keys"), OPENBLIP_RATE: "12/5seconds" }),
   ],
 });

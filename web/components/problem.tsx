@@ -58,7 +58,7 @@ function wordsOf(error: ServiceError, { problem }: Strings, isOnline: boolean): 
       return readKey() ? problem.wrongKey : problem.key;
     case "busy":
     case "loading":
-      return problem[error.kind];
+      return error.code === "library" ? { title: problem.library, about: error.detail } : problem[error.kind];
     case "refused":
       return { title: problem.refused.title, about: error.detail };
     case "broken":

@@ -1,10 +1,11 @@
 "use client";
 
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect } from "react";
+import { Suspense, useEffect } from "react";
 
 import { DropEverywhere } from "@/components/intake/drop-everywhere";
 import { StatusChip } from "@/components/service/status";
+import { Spinner } from "@/components/ui/spinner";
 import { addressOf, VIEWS } from "@/components/views";
 import { classes } from "@/lib/classes";
 import { hasFailedAs } from "@/lib/client";
@@ -67,7 +68,9 @@ export function Shell() {
         {VIEWS.filter(({ id }) => id === view || seen.includes(id)).map(({ id, Content }) => (
           // Hidden rather than gone: what is still being answered, and where one had scrolled to, stays.
           <div key={id} hidden={id !== view}>
-            <Content />
+            <Suspense fallback={<Spinner />}>
+              <Content />
+            </Suspense>
           </div>
         ))}
       </main>

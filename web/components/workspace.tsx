@@ -15,7 +15,12 @@ export type Refusals = { kind: string[]; size: string[]; cut: boolean; empty: bo
 
 type Kept = { wish: Wish; begin: string; draft: string; chosen: string; talks: Record<string, Turn[]> };
 
+/** A view that has another use for what is dropped and pasted. now: says so. where: on what it fell. */
+export type Taker = { now: string; take: (found: Found, where: Element | null) => void };
+
 type Workspace = Kept & {
+  taker: Taker | null;
+  setTaker: (taker: Taker | null) => void;
   pictures: readonly Picture[];
   reading: number;
   refusals: Refusals | null;
@@ -23,6 +28,8 @@ type Workspace = Kept & {
   remove: (id: string) => void;
   clear: () => void;
   dismiss: () => void;
+  /** Told where there is anything to tell. */
+  refuse: (refusals: Refusals) => void;
   change: (changes: Partial<Kept>) => void;
   ask: (picture: string, questions: string[]) => void;
   forget: (picture: string) => void;
@@ -46,6 +53,7 @@ export function WorkspaceProvider({ children }: { children: ReactNode }) {
   const [kept, setKept] = useState<Kept>(NOTHING);
   const [reading, setReading] = useState(0);
   const [refusals, setRefusals] = useState<Refusals | null>(null);
+  const [taker, setTaker] = useState<Taker | null>(null);
   const isRestored = useRef(false);
 
   useEffect(() => {
@@ -64,6 +72,11 @@ export function WorkspaceProvider({ children }: { children: ReactNode }) {
 
   const change = useCallback((changes: Partial<Kept>) => setKept((now) => ({ ...now, ...changes })), []);
 
+  const refuse = useCallback((refused: Refusals) => {
+    const { cut, empty, kind, size } = refused;
+    setRefusals(cut || empty || kind.length || size.length ? refused : null);
+  }, []);
+
   const add = useCallback(
     async ({ files, cut }: Found) => {
       const refused: Refusals = { kind: [], size: [], cut, empty: files.length === 0 };
@@ -79,9 +92,9 @@ export function WorkspaceProvider({ children }: { children: ReactNode }) {
           setReading((now) => now - 1);
         }
       }
-      if (cut || refused.empty || refused.kind.length || refused.size.length) setRefusals(refused);
+      refuse(refused);
     },
-    [strings],
+    [refuse, strings],
   );
 
   const drop = useCallback((gone: (picture: Picture) => boolean) => {
@@ -97,7 +110,10 @@ export function WorkspaceProvider({ children }: { children: ReactNode }) {
       pictures,
       reading,
       refusals,
+      taker,
+      setTaker,
       add,
+      refuse,
       change,
       remove: (id) => drop((picture) => picture.id === id),
       clear: () => drop(() => true),
@@ -109,7 +125,7 @@ export function WorkspaceProvider({ children }: { children: ReactNode }) {
         }),
       forget: (picture) => setKept((now) => ({ ...now, talks: { ...now.talks, [picture]: [] } })),
     }),
-    [kept, pictures, reading, refusals, add, change, drop],
+    [kept, pictures, reading, refusals, taker, add, refuse, change, drop],
   );
   return <Context value={value}>{children}</Context>;
 }

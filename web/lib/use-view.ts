@@ -18,6 +18,14 @@ export function useView<T extends string>(ids: readonly T[]): T {
   return ids.find((id) => id === fragment) ?? first;
 }
 
+/** Whether the fragment is this one. */
+export const useShown = (id: string): boolean =>
+  useSyncExternalStore(
+    subscribe,
+    () => window.location.hash.slice(1) === id,
+    () => false,
+  );
+
 /** Those that were shown since the page was loaded; the first render, which is the export's, does not count. */
 export function useSeen<T extends string>(view: T): readonly T[] {
   const [seen, setSeen] = useState<readonly T[]>([]);

@@ -6,13 +6,20 @@ import { Button } from "@/components/ui/button";
 import { CameraIcon, UploadIcon } from "@/components/ui/icons";
 import { useWorkspace } from "@/components/workspace";
 import { classes } from "@/lib/classes";
-import { first } from "@/lib/dropped";
+import { first, type Found } from "@/lib/dropped";
 import { useStrings } from "@/lib/use-strings";
 
-type Props = { label: string; kind?: "main" | "plain"; size?: "usual" | "small"; className?: string };
+type Props = {
+  label: string;
+  kind?: "main" | "plain";
+  size?: "usual" | "small";
+  className?: string;
+  /** Where they go; else among the pictures of the page. */
+  take?: (found: Found) => void;
+};
 
 /** The browser's file picker and, where there is a touch screen, its camera. */
-export function Picker({ label, kind = "main", size = "usual", className }: Props) {
+export function Picker({ label, kind = "main", size = "usual", className, take: onTaken }: Props) {
   const { drop } = useStrings();
   const { add } = useWorkspace();
   const files = useRef<HTMLInputElement>(null);
@@ -20,7 +27,7 @@ export function Picker({ label, kind = "main", size = "usual", className }: Prop
   const take = (event: ChangeEvent<HTMLInputElement>) => {
     const chosen = [...(event.target.files ?? [])];
     event.target.value = ""; // the same file may be chosen again
-    if (chosen.length) void add(first(chosen));
+    if (chosen.length) void (onTaken ?? add)(first(chosen));
   };
   return (
     <div className={classes("flex flex-wrap gap-2", className)}>

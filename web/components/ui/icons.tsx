@@ -60,3 +60,10 @@ export const ClockIcon = icon(
   </>,
 );
 export const SendIcon = icon(<path d="M12 19V5m0 0-6 6m6-6 6 6" />);
+export const SearchIcon = icon(
+  <>
+    <circle cx="10.5" cy="10.5" r="6" />
+    <path d="m15 15 5 5" />
+  </>,
+);
+export const BinIcon = icon(<path d="M5 7h14M10 7V4.500h4V7m-7 0 .8 12.500h8.400L17 7m-7 3.500v5.500m4-5.500v5.500" />);

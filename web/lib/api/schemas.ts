@@ -12,7 +12,12 @@ export type Problem = Schemas["Problem"];
 export type Options = Partial<Schemas["_Options"]>;
 export type Response = Schemas["Response"];
 export type Models = Schemas["Models"];
-export type Path = keyof paths;
+export type LibraryImage = Schemas["LibraryImage"];
+export type LibraryHit = Schemas["LibraryHit"];
+export type LibraryPage = Schemas["LibraryImages"];
+export type Added = Schemas["Added"];
+export type SearchResponse = Schemas["SearchResponse"];
+export type Path = keyof paths | `/v1/images?${string}` | `/v1/images/${string}`;
 
 /** A growing caption's next words, as the stream of /v1/caption sends them. */
 export type CaptionPiece = { text: string };

@@ -17,6 +17,8 @@ export type Told = {
   onSent?: (share: number) => void;
   onText?: (soFar: string) => void;
   signal?: AbortSignal;
+  /** Else POST with a form, and GET without one. */
+  method?: "DELETE";
 };
 
 /** The answer's text. Raises ServiceError, and an AbortError where the signal says so. */
@@ -56,7 +58,7 @@ function turn(signal?: AbortSignal): Promise<void> {
 function exchange(path: Path, form: FormData | null, told: Told): Promise<string> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open(form ? "POST" : "GET", path);
+    request.open(told.method ?? (form ? "POST" : "GET"), path);
     request.timeout = TIMEOUT_MS;
     const key = readKey();
     if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
@@ -75,6 +77,21 @@ function exchange(path: Path, form: FormData | null, told: Told): Promise<string
     told.signal?.addEventListener("abort", () => request.abort());
     request.send(form);
   });
+}
+
+/** The bytes of a picture; beside what `send` has in hand, since a gallery asks for many. Raises as that does. */
+export async function load(path: Path, signal?: AbortSignal): Promise<Blob> {
+  const key = readKey();
+  let answer;
+  let blob;
+  try {
+    answer = await fetch(path, { headers: key ? { Authorization: `Bearer ${key}` } : {}, signal });
+    blob = await answer.blob();
+  } catch (error) {
+    throw signal?.aborted ? error : new ServiceError(answer ? "broken" : "unreachable");
+  }
+  if (!answer.ok) throw errorOf(answer.status, await blob.text(), answer.headers.get("retry-after"));
+  return blob;
 }
 
 const aborted = () => new DOMException("given up", "AbortError");

@@ -1,0 +1,139 @@
+"use client";
+
+import { useId, type FormEvent } from "react";
+
+import { Picker } from "@/components/intake/picker";
+import { Button } from "@/components/ui/button";
+import { Choice } from "@/components/ui/choice";
+import { CloseIcon, DownIcon, PictureIcon, SearchIcon } from "@/components/ui/icons";
+import type { Found } from "@/lib/dropped";
+import { titleOf, WEIGHTS, type Seek, type Weight } from "@/lib/library";
+import type { Picture } from "@/lib/pictures";
+import { useStrings } from "@/lib/use-strings";
+
+export const QUERY_PLACE = "query-place";
+const MOST_CHARACTERS = 500;
+
+type Typed = Seek & { isDescribed: boolean };
+type Props = {
+  typed: Typed;
+  picture: Picture | null;
+  canDescribe: boolean;
+  onChange: (changes: Partial<Typed>) => void;
+  onSearch: () => void;
+  onPick: (found: Found) => void;
+  onPictureGone: () => void;
+};
+
+/** Words, a picture, or both; a filter and the rest folded away. A picture dropped on it is looked for. */
+export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, onPick, onPictureGone }: Props) {
+  const { find } = useStrings();
+  const id = useId();
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    onSearch();
+  };
+  return (
+    <form id={QUERY_PLACE} role="search" onSubmit={submit} className="rounded-2xl border border-line bg-surface">
+      <div className="flex flex-wrap items-end gap-3 p-4">
+        <div className="min-w-0 flex-1 basis-64">
+          <label htmlFor={id} className="mb-1 block text-sm font-medium">
+            {find.words}
+          </label>
+          <input
+            id={id}
+            type="search"
+            value={typed.words}
+            onChange={(event) => onChange({ words: event.target.value })}
+            placeholder={find.hint}
+            maxLength={MOST_CHARACTERS}
+            autoComplete="off"
+            className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 placeholder:text-muted"
+          />
+        </div>
+        <Button type="submit" className="max-sm:flex-1">
+          <SearchIcon />
+          {find.search}
+        </Button>
+        <Picker label={find.byPicture} kind="plain" take={onPick} className="max-sm:flex-1 max-sm:*:flex-1" />
+      </div>
+      <QueryPicture typed={typed} picture={picture} onGone={onPictureGone} />
+      <details className="group border-t border-line">
+        <summary className="flex min-h-11 list-none items-center gap-2 rounded-b-2xl px-4 text-sm font-medium">
+          <DownIcon className="size-4 transition-transform group-open:rotate-180" />
+          {find.filter}
+          <span className="min-w-0 truncate font-normal text-muted">{typed.where}</span>
+        </summary>
+        <div className="space-y-4 p-4 pt-2">
+          <div>
+            <label htmlFor={`${id}-where`} className="mb-1 block text-sm font-medium">
+              {find.where}
+            </label>
+            <input
+              id={`${id}-where`}
+              value={typed.where}
+              onChange={(event) => onChange({ where: event.target.value })}
+              placeholder={find.whereHint}
+              maxLength={MOST_CHARACTERS}
+              autoComplete="off"
+              autoCapitalize="off"
+              spellCheck={false}
+              aria-describedby={`${id}-about`}
+              className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 placeholder:text-muted"
+            />
+            <p id={`${id}-about`} className="mt-1 text-sm text-muted">
+              {find.whereAbout}
+            </p>
+          </div>
+          {(picture || typed.like) && typed.words.trim() && (
+            <Choice
+              legend={find.weight}
+              value={typed.weight}
+              onChange={(weight) => onChange({ weight })}
+              choices={(Object.keys(WEIGHTS) as Weight[]).map((value) => ({ value, name: find.weights[value] }))}
+            />
+          )}
+          <Tick label={find.hybrid} isOn={typed.hybrid} onChange={(hybrid) => onChange({ hybrid })} />
+          {canDescribe && (
+            <Tick label={find.describeAdded} isOn={typed.isDescribed} onChange={(isDescribed) => onChange({ isDescribed })} />
+          )}
+        </div>
+      </details>
+    </form>
+  );
+}
+
+function QueryPicture({ typed, picture, onGone }: { typed: Typed; picture: Picture | null; onGone: () => void }) {
+  const { find } = useStrings();
+  if (!picture && !typed.like) return null;
+  const name = picture ? find.picked(picture.name) : `${find.like}: ${typed.like ? titleOf(typed.like) : ""}`;
+  return (
+    <div className="mx-4 mb-4 flex w-fit max-w-[calc(100%-2rem)] items-center gap-3 rounded-xl bg-sunken p-2">
+      {picture?.preview ? (
+        <img src={picture.preview} alt="" className="size-12 shrink-0 rounded-lg object-cover" />
+      ) : (
+        <PictureIcon className="ml-1 size-6 shrink-0 text-muted" />
+      )}
+      <p className="min-w-0 truncate text-sm">
+        <bdi>{name}</bdi>
+      </p>
+      <Button kind="quiet" size="icon" aria-label={find.unlike} onClick={onGone}>
+        <CloseIcon />
+      </Button>
+    </div>
+  );
+}
+
+function Tick({ label, isOn, onChange }: { label: string; isOn: boolean; onChange: (isOn: boolean) => void }) {
+  return (
+    <label className="flex min-h-9 w-fit items-center gap-2 text-sm">
+      <input
+        type="checkbox"
+        checked={isOn}
+        onChange={(event) => onChange(event.target.checked)}
+        className="size-4 accent-accent"
+      />
+      {label}
+    </label>
+  );
+}
