@@ -67,7 +67,7 @@ test("a picture finds pictures: chosen, dropped over the search, or one of the l
   await expect(tiles(page).first()).toContainText(/Similarity (1\.00|0\.9\d)/);
   await page.getByLabel("What the picture shows").fill("a cup");
   await page.getByText("Filter and options").click();
-  await page.getByText("The words", { exact: true }).click();
+  await page.getByText("Words", { exact: true }).click();
   await page.getByRole("button", { name: "Find", exact: true }).click();
   await expect(page.getByText(/4 pictures found/).first()).toBeVisible();
   await look(page, "found-by-picture");
@@ -75,7 +75,7 @@ test("a picture finds pictures: chosen, dropped over the search, or one of the l
   await page.getByRole("button", { name: "Show all" }).click();
   await tiles(page).first().getByRole("button", { name: /^Find pictures like this one/ }).click();
   await expect(page.getByText(/^Looking for pictures like this one: /)).toBeVisible();
-  await expect(pictures(page)).toHaveCount(4);
+  await expect(pictures(page)).toHaveCount(3); // all but itself
 });
 
 test("with the keyboard alone: searched, opened in Describe, and taken out after asking", async ({ page }) => {
@@ -136,7 +136,6 @@ function libraryOf(count: number, words: (number: number) => string) {
 }
 
 test.describe("a service in trouble", () => {
-  test.skip(({ viewport }) => (viewport?.width ?? 0) < 1000, "once is enough");
   let proxy: Proxy;
   test.beforeEach(async () => {
     proxy = await new Proxy().start();

@@ -47,6 +47,7 @@ export function Shell() {
                     aria-current={id === view ? "page" : undefined}
                     className={classes(
                       "-mb-px flex min-h-12 items-center justify-center gap-2 border-b-2 px-3 font-medium sm:min-h-14",
+                      "max-sm:flex-col max-sm:gap-0.5 max-sm:px-1 max-sm:py-1 max-sm:text-sm",
                       id === view
                         ? "border-accent text-ink"
                         : "border-transparent text-muted hover:border-line hover:text-ink",

@@ -13,7 +13,12 @@ import { useStrings } from "@/lib/use-strings";
 export type Turn = { id: string; questions: string[] };
 export type Refusals = { kind: string[]; size: string[]; cut: boolean; empty: boolean };
 
-type Kept = { wish: Wish; begin: string; draft: string; chosen: string; talks: Record<string, Turn[]> };
+type Kept = { wish: Wish; begin: string; draft: string; chosen: string; talks: Record<string, Turn[]>;
+  /** What is looked for in each picture, and which of it is lit. */
+  phrases: Record<string, string[]>;
+  lit: Record<string, string>;
+  sought: string;
+};
 
 /** A view that has another use for what is dropped and pasted. now: says so. where: on what it fell. */
 export type Taker = { now: string; take: (found: Found, where: Element | null) => void };
@@ -36,7 +41,7 @@ type Workspace = Kept & {
 };
 
 const NAME = "work";
-const NOTHING: Kept = { wish: FIRST_WISH, begin: "", draft: "", chosen: "", talks: {} };
+const NOTHING: Kept = { wish: FIRST_WISH, begin: "", draft: "", chosen: "", talks: {}, phrases: {}, lit: {}, sought: "" };
 
 const Context = createContext<Workspace | null>(null);
 

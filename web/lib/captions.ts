@@ -78,7 +78,8 @@ async function timed(work: () => Promise<string>): Promise<{ found: string; seco
   return { found: await work(), seconds: (performance.now() - started) / 1000 };
 }
 
-function resultOf(body: string) {
+/** Of the one picture that was asked about. Raises ServiceError. */
+export function resultOf(body: string) {
   let result;
   try {
     result = (JSON.parse(body) as Response).results[0];
@@ -87,7 +88,8 @@ function resultOf(body: string) {
   }
   if (!result) throw new ServiceError("failed");
   if (result.error) throw problemOf(result.error);
-  return { captions: result.captions ?? [], answers: result.answers ?? [], cached: result.cached ?? false };
+  const { captions = [], answers = [], groundings = [], cached = false } = result;
+  return { captions, answers, groundings, cached };
 }
 
 function one(captions: readonly CaptionResult[]): CaptionResult {

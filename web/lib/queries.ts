@@ -4,6 +4,7 @@ import { useQuery, useQueryClient, type QueryKey } from "@tanstack/react-query";
 
 import { answers, caption, otherCaptions, type Growth } from "@/lib/captions";
 import type { Wish } from "@/lib/asking";
+import { regions } from "@/lib/grounding";
 import type { Picture } from "@/lib/pictures";
 import { models, queue, readiness } from "@/lib/service";
 
@@ -51,6 +52,14 @@ export const useAnswers = (picture: Picture, questions: readonly string[], model
   useQuery({
     queryKey: ["answers", picture.id, questions, model],
     queryFn: ({ signal }) => answers(picture.blob, questions, model, signal),
+  });
+
+/** Where phrases are; without any, those of the caption. */
+export const useRegions = (picture: Picture, phrases: readonly string[], model: string, enabled: boolean) =>
+  useQuery({
+    queryKey: ["regions", picture.id, phrases, model],
+    queryFn: ({ signal }) => regions(picture.blob, phrases, model, !picture.preview, signal),
+    enabled,
   });
 
 /** A failed or waiting question, asked now. */

@@ -1,10 +1,13 @@
-/** Every word that the page shows, a table a language; English is the first and the one that others fall back to. */
+/**
+ * Every word that the page shows, a table a language; English is the first and the one that others fall back to. What
+ * only the views say that are loaded later stands in strings-later.ts.
+ */
 
 const en = {
   title: "openblip",
   tagline: "Describes pictures and answers questions about them",
   skip: "Skip to the content",
-  views: { label: "Views", describe: "Describe", ask: "Ask", find: "Find" },
+  views: { label: "Views", describe: "Describe", ask: "Ask", where: "Where", find: "Find" },
   language: "en",
 
   drop: {
@@ -80,6 +83,7 @@ const en = {
     moreLoading: "Looking for other captions…",
     none: "It has no other captions to offer.",
     ask: "Ask about it",
+    where: "Show where",
     done: (name: string, caption: string) => `Caption of ${name}: ${caption}`,
   },
 
@@ -109,73 +113,6 @@ const en = {
     noTask: (model: string) => `The model ${model} does not answer questions.`,
     done: (question: string, answer: string) => `${question} ${answer}`,
     tooLong: (most: number) => `A question may have ${most} characters at most.`,
-  },
-
-  find: {
-    title: "Find pictures",
-    words: "What the picture shows",
-    hint: "a dog on a beach",
-    search: "Find",
-    clear: "Show all",
-    byPicture: "By a picture",
-    like: "Looking for pictures like this one",
-    picked: (name: string) => `Like the picture ${name}`,
-    unlike: "No longer by this picture",
-    filter: "Filter and options",
-    where: "Only pictures where",
-    whereHint: "width > 1000 and taken >= 2024-06",
-    whereAbout: 'Of caption, path, width, height, size, taken and modified; ~ means "holds": caption ~ "dog".',
-    hybrid: "Look for the words in captions too",
-    describeAdded: "Describe pictures that are added",
-    weight: "What counts more",
-    weights: { picture: "The picture", both: "Both alike", words: "The words" },
-    loading: "Opening the library…",
-    searching: "Looking…",
-    total: (count: number) => `${count.toLocaleString("en")} ${count === 1 ? "picture" : "pictures"} in the library`,
-    ofTotal: (count: number) => `Those that the filter lets through, of ${count.toLocaleString("en")} in the library`,
-    shown: (count: number) => `${count} ${count === 1 ? "picture" : "pictures"} found`,
-    foundAbout: (ms: number) => `in ${Math.max(1, Math.round(ms))} ms`,
-    reranked: (count: number, ms: number) =>
-      `The best ${count} were looked at again in ${Math.max(1, Math.round(ms))} ms: a bar says how sure the model is that the words fit.`,
-    notReranked: "In the order of similarity; the model did not look again.",
-    fits: "How well the words fit",
-    fitsAbout: "Looked at again: the model's probability that the words describe the picture.",
-    similarity: (value: number) => `Similarity ${value.toFixed(2)}`,
-    similarityAbout: "The cosine of their vectors. It orders pictures; no value means right or wrong.",
-    nothing: "Nothing was found. Try other words, or another filter.",
-    more: "More",
-    moreLoading: "More are coming…",
-    results: "Pictures found",
-    gallery: "Pictures of the library",
-    open: (title: string) => `Open in Describe: ${title}`,
-    opening: "Fetching the picture…",
-    similar: (title: string) => `Find pictures like this one: ${title}`,
-    remove: (title: string) => `Take out of the library: ${title}`,
-    gone: "The file is gone",
-    unseen: "It could not be shown",
-    goneAbout: "Its file was moved or deleted. Index the folder again, or take it out.",
-    removeTitle: "Take it out of the library?",
-    removeAbout: "A picture that was added here is deleted with it. A file that was indexed where it lies stays there.",
-    removeYes: "Take it out",
-    removeNo: "Keep it",
-    removed: (title: string) => `Taken out: ${title}`,
-    add: "Add to the library",
-    now: "Let go to add them to the library – or over the search, to find pictures like it",
-    adding: (done: number, all: number) => `Adding to the library: ${done} of ${all} done`,
-    added: (count: number, already: number) =>
-      `${count} ${count === 1 ? "picture was" : "pictures were"} added to the library` +
-      (already ? `, ${already} ${already === 1 ? "was" : "were"} there already` : "") +
-      ".",
-    notAdded: (count: number) => `${count} could not be added.`,
-    emptyTitle: "The library is empty",
-    emptyAbout: "Drop pictures here to add them, or let the service's machine index a folder, which leaves the files where they are:",
-    emptyCommand: "openblip index ~/Pictures --db photos.lance",
-    emptyAfter: "photos.lance is the library that the service was started with. The page shows what was indexed as soon as it is asked again.",
-    lookAgain: "Look again",
-    noneTitle: "This service has no photo library",
-    noneAbout: "Searching needs one. Whoever runs the service starts it with the name of a library; it is made if it is not there:",
-    noneCommand: "OPENBLIP_LIBRARY=photos.lance openblip serve",
-    noneAfter: "It needs the extra for search: pip install 'openblip[serve,search]'. Describing and asking work without.",
   },
 
   problem: {
@@ -241,11 +178,11 @@ export type Strings = typeof en;
 
 export const languages: Record<string, Strings> = { en };
 
-/** The table for the first of these languages that there is one for. */
-export function stringsFor(wanted: readonly string[]): Strings {
+/** The table for the first of these languages that there is one for, else the English one. */
+export function stringsFor<T>(tables: Record<string, T>, wanted: readonly string[]): T {
   for (const each of wanted) {
-    const found = languages[each.toLowerCase().split("-")[0] ?? ""];
+    const found = tables[each.toLowerCase().split("-")[0] ?? ""];
     if (found) return found;
   }
-  return en;
+  return tables.en as T;
 }

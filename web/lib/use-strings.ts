@@ -4,15 +4,17 @@ import { useSyncExternalStore } from "react";
 
 import { languages, stringsFor, type Strings } from "@/lib/strings";
 
-const english = languages.en as Strings;
 const subscribe = (changed: () => void) => {
   window.addEventListener("languagechange", changed);
   return () => window.removeEventListener("languagechange", changed);
 };
 
-export const useStrings = (): Strings =>
+export const useStrings = (): Strings => useTable(languages);
+
+/** Of these tables the one in the person's language. */
+export const useTable = <T>(tables: Record<string, T>): T =>
   useSyncExternalStore(
     subscribe,
-    () => stringsFor(navigator.languages),
-    () => english,
+    () => stringsFor(tables, navigator.languages),
+    () => tables.en as T,
   );

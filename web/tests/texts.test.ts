@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { altAttribute, altText } from "@/lib/alt";
 import { savedName, shownName } from "@/lib/names";
 import { languages, stringsFor } from "@/lib/strings";
+import { laterLanguages } from "@/lib/strings-later";
 
 describe("altText", () => {
   it.each([
@@ -39,8 +40,8 @@ describe("names", () => {
 
 describe("strings", () => {
   it("falls back to English", () => {
-    expect(stringsFor(["xx-YY", "en-GB"])).toBe(languages.en);
-    expect(stringsFor([])).toBe(languages.en);
+    expect(stringsFor(languages, ["xx-YY", "en-GB"])).toBe(languages.en);
+    expect(stringsFor(languages, [])).toBe(languages.en);
   });
 
   it("has every word in every language", () => {
@@ -50,7 +51,10 @@ describe("strings", () => {
         : typeof value === "object" && value !== null
           ? Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, shape(inner)]))
           : typeof value;
-    for (const table of Object.values(languages)) expect(shape(table)).toEqual(shape(languages.en));
+    for (const tables of [languages, laterLanguages]) {
+      expect(Object.keys(tables)).toEqual(Object.keys(languages));
+      for (const table of Object.values(tables)) expect(shape(table)).toEqual(shape(tables.en));
+    }
   });
 
   it.each([

@@ -4,10 +4,10 @@ import { AskForm } from "@/components/ask/ask-form";
 import { Conversation } from "@/components/ask/conversation";
 import { EmptyIntake, IntakeNotes } from "@/components/intake/intake";
 import { Picker } from "@/components/intake/picker";
+import { PictureChoice } from "@/components/picture-choice";
 import { PictureFrame } from "@/components/picture-frame";
 import { MiniNote, useServed } from "@/components/service/status";
 import { useWorkspace } from "@/components/workspace";
-import { classes } from "@/lib/classes";
 import type { Picture } from "@/lib/pictures";
 import { useStrings } from "@/lib/use-strings";
 
@@ -41,7 +41,7 @@ function Talk({ picture }: { picture: Picture }) {
         <p className="truncate text-sm text-muted" title={picture.name}>
           <bdi>{picture.name}</bdi>
         </p>
-        <Thumbnails chosen={picture} />
+        <PictureChoice chosen={picture} words={ask} />
       </div>
       {cannot ? (
         <p role="alert" className="rounded-xl bg-wait-tint p-4">
@@ -54,31 +54,5 @@ function Talk({ picture }: { picture: Picture }) {
         </div>
       )}
     </div>
-  );
-}
-
-function Thumbnails({ chosen }: { chosen: Picture }) {
-  const { ask } = useStrings();
-  const { pictures, change } = useWorkspace();
-  if (pictures.length < 2) return null;
-  return (
-    <ul aria-label={ask.which} className="-m-1 flex gap-2 overflow-x-auto p-1">
-      {pictures.map((each) => (
-        <li key={each.id} className="shrink-0">
-          <button
-            type="button"
-            aria-pressed={each.id === chosen.id}
-            aria-label={each.id === chosen.id ? ask.chosen(each.name) : ask.choose(each.name)}
-            onClick={() => change({ chosen: each.id })}
-            className={classes(
-              "block size-16 overflow-hidden rounded-lg border-2 bg-sunken",
-              each.id === chosen.id ? "border-accent" : "border-transparent hover:border-edge",
-            )}
-          >
-            {each.preview && <img src={each.preview} alt="" className="size-full object-cover" />}
-          </button>
-        </li>
-      ))}
-    </ul>
   );
 }

@@ -10,9 +10,9 @@ import { ProblemNote } from "@/components/problem";
 import { Badge } from "@/components/ui/badge";
 import { Bar } from "@/components/ui/bar";
 import { Button } from "@/components/ui/button";
-import { CloseIcon, MoreIcon, QuestionIcon } from "@/components/ui/icons";
+import { CloseIcon, MoreIcon, PointIcon, QuestionIcon } from "@/components/ui/icons";
 import { Spinner } from "@/components/ui/spinner";
-import { addressOf } from "@/components/views";
+import { addressOf, type ViewId } from "@/components/views";
 import { useWorkspace } from "@/components/workspace";
 import type { Growth } from "@/lib/captions";
 import type { Picture } from "@/lib/pictures";
@@ -30,6 +30,10 @@ export function PictureCard({ picture }: { picture: Picture }) {
 
   const done = data?.phase === "done" && !isFetching ? data : null;
   const problem = isFetching ? failureReason : error;
+  const goTo = (view: ViewId) => () => {
+    change({ chosen: picture.id });
+    window.location.hash = addressOf(view);
+  };
   const askAgain = () => void again(captionKey(picture, wish));
   return (
     <article
@@ -75,16 +79,13 @@ export function PictureCard({ picture }: { picture: Picture }) {
                 <MoreIcon className="size-4" />
                 {describe.more}
               </Button>
-              <Button
-                kind="quiet"
-                size="small"
-                onClick={() => {
-                  change({ chosen: picture.id });
-                  window.location.hash = addressOf("ask");
-                }}
-              >
+              <Button kind="quiet" size="small" onClick={goTo("ask")}>
                 <QuestionIcon className="size-4" />
                 {describe.ask}
+              </Button>
+              <Button kind="quiet" size="small" onClick={goTo("where")}>
+                <PointIcon className="size-4" />
+                {describe.where}
               </Button>
             </CaptionActions>
             {wantsMore && <OtherCaptions picture={picture} besides={done.caption.text} />}

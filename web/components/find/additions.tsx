@@ -13,13 +13,15 @@ import type { Adding } from "@/lib/library";
 import { renewLibrary, useAdding, type Upload } from "@/lib/library-queries";
 import { shownName } from "@/lib/names";
 import { useAgain } from "@/lib/queries";
+import { useLaterStrings } from "@/lib/use-later-strings";
 import { useStrings } from "@/lib/use-strings";
 
 const MOST_SHOWN = 6;
 
 /** Pictures on their way into the library: each with its progress or what went wrong, and how many are there. */
 export function Additions({ uploads, onDismiss }: { uploads: readonly Upload[]; onDismiss: () => void }) {
-  const { find, drop } = useStrings();
+  const { find } = useLaterStrings();
+  const { drop } = useStrings();
   const steps = useAdding(uploads);
   const client = useQueryClient();
   const again = useAgain();
@@ -43,7 +45,7 @@ export function Additions({ uploads, onDismiss }: { uploads: readonly Upload[]; 
   return (
     <section className="space-y-3 rounded-2xl border border-line bg-surface p-4" aria-label={find.add}>
       <div className="flex items-center gap-3">
-        {left > 0 ? <Spinner /> : <TickIcon className="shrink-0 text-good" />}
+        {left > 0 ? <Spinner /> : <TickIcon className="size-5 shrink-0 text-good" />}
         <p className="min-w-0 flex-1">{left > 0 ? find.adding(done.length, uploads.length) : outcome}</p>
         {left === 0 && (
           <Button kind="quiet" size="icon" className="-my-1" aria-label={drop.dismiss} onClick={dismiss}>

@@ -8,7 +8,7 @@ import { ProblemNote } from "@/components/problem";
 import { Spinner } from "@/components/ui/spinner";
 import type { LibraryImage } from "@/lib/api/schemas";
 import type { Found } from "@/lib/dropped";
-import { useStrings } from "@/lib/use-strings";
+import { useLaterStrings } from "@/lib/use-later-strings";
 
 type Props = {
   library: ReturnType<typeof useLibrary>;
@@ -19,7 +19,7 @@ type Props = {
 
 /** The library in its own order, page by page as one scrolls. */
 export function Browsing({ library, isFiltered, add, onLike }: Props) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const { data, error, failureReason, isFetching, refetch } = library;
   const problem = isFetching ? failureReason : error;
   const images = data?.pages.flatMap((page) => page.images) ?? [];
@@ -43,7 +43,7 @@ export function Browsing({ library, isFiltered, add, onLike }: Props) {
             onLike={onLike}
             hasMore={library.hasNextPage && !error}
             isLoading={library.isFetchingNextPage}
-            onMore={() => void library.fetchNextPage()}
+            onMore={() => void library.fetchNextPage({ cancelRefetch: false })}
           />
         </>
       )}

@@ -18,6 +18,7 @@ import { FIRST_SEEK, isSearch, type Seek } from "@/lib/library";
 import { useLibrary, type Upload } from "@/lib/library-queries";
 import { looksLikePicture, pictureOf, release, type Picture } from "@/lib/pictures";
 import { recall, remember } from "@/lib/session";
+import { useLaterStrings } from "@/lib/use-later-strings";
 import { useStrings } from "@/lib/use-strings";
 import { useShown } from "@/lib/use-view";
 
@@ -26,7 +27,7 @@ const NAME = "seek";
 type Typed = Seek & { isDescribed: boolean };
 
 export default function FindView() {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const [typed, setTyped] = useState<Typed>(() => ({ ...FIRST_SEEK, isDescribed: true, ...recall<Partial<Typed>>(NAME) }));
   const [sought, setSought] = useState<Seek>(typed);
   const [picture, setPicture] = usePictureQuery();
@@ -136,7 +137,7 @@ function usePick(onPicked: (file: File) => Promise<void>) {
 
 /** While this view is shown, what is dropped goes to the library, or over the search to that. */
 function useTaker(to: { add: (found: Found) => void; pick: (found: Found) => void } | null) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const { setTaker } = useWorkspace();
   const isShown = useShown("find");
   const latest = useRef(to);

@@ -1,6 +1,6 @@
 "use client";
 
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 
 import { useAnnounce } from "@/components/announcer";
 import { Gallery } from "@/components/find/gallery";
@@ -11,7 +11,7 @@ import type { LibraryImage } from "@/lib/api/schemas";
 import { MOST_FOUND, PAGE, type Seek } from "@/lib/library";
 import { useFound } from "@/lib/library-queries";
 import type { Picture } from "@/lib/pictures";
-import { useStrings } from "@/lib/use-strings";
+import { useLaterStrings } from "@/lib/use-later-strings";
 
 type Props = { seek: Seek; picture: Picture | null; onLike: (image: LibraryImage) => void; onClear: () => void };
 
@@ -23,14 +23,17 @@ export function Finding(props: Props) {
 }
 
 function Hits({ seek, picture, onLike, onClear }: Props) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const [limit, setLimit] = useState(PAGE);
   const { data, error, failureReason, isFetching, isPlaceholderData, refetch } = useFound(seek, picture, limit, true);
   const announce = useAnnounce();
   const problem = isFetching ? failureReason : error;
   const count = data && !isPlaceholderData ? data.hits.length : null;
+  const isSaid = useRef(false); // not again when one was taken out, or more have come
   useEffect(() => {
-    if (count !== null) announce(count ? find.shown(count) : find.nothing);
+    if (count === null || isSaid.current) return;
+    isSaid.current = true;
+    announce(count ? find.shown(count) : find.nothing);
   }, [announce, count, find]);
   return (
     <section aria-label={find.results} className="space-y-4">

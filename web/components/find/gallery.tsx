@@ -14,7 +14,7 @@ import type { LibraryHit, LibraryImage } from "@/lib/api/schemas";
 import { titleOf } from "@/lib/library";
 import { useOriginal } from "@/lib/library-queries";
 import { columnsFor, rowsOf } from "@/lib/rows";
-import { useStrings } from "@/lib/use-strings";
+import { useLaterStrings } from "@/lib/use-later-strings";
 
 const GAP_PX = 16;
 const TEXT_PX = 128;
@@ -30,7 +30,7 @@ type Props = {
 
 /** Pictures in rows, of which only those near the window are there. */
 export function Gallery({ images, onLike, hasMore, isLoading, onMore }: Props) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const { add } = useWorkspace();
   const announce = useAnnounce();
   const list = useRef<HTMLDivElement>(null);

@@ -8,13 +8,15 @@ import type { LibraryImage } from "@/lib/api/schemas";
 import { titleOf } from "@/lib/library";
 import { useTakeOut } from "@/lib/library-queries";
 import { shownName } from "@/lib/names";
+import { useLaterStrings } from "@/lib/use-later-strings";
 import { useStrings } from "@/lib/use-strings";
 
 type Props = { image: LibraryImage | null; onClose: () => void; onDone: (image: LibraryImage) => void };
 
 /** Whether a picture shall really leave the library. */
 export function RemoveDialog({ image, onClose, onDone }: Props) {
-  const { find, status } = useStrings();
+  const { find } = useLaterStrings();
+  const { status } = useStrings();
   const leaving = useTakeOut(onDone);
   const close = () => {
     leaving.reset();

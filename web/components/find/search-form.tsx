@@ -9,7 +9,7 @@ import { CloseIcon, DownIcon, PictureIcon, SearchIcon } from "@/components/ui/ic
 import type { Found } from "@/lib/dropped";
 import { titleOf, WEIGHTS, type Seek, type Weight } from "@/lib/library";
 import type { Picture } from "@/lib/pictures";
-import { useStrings } from "@/lib/use-strings";
+import { useLaterStrings } from "@/lib/use-later-strings";
 
 export const QUERY_PLACE = "query-place";
 const MOST_CHARACTERS = 500;
@@ -27,7 +27,7 @@ type Props = {
 
 /** Words, a picture, or both; a filter and the rest folded away. A picture dropped on it is looked for. */
 export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, onPick, onPictureGone }: Props) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const id = useId();
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -51,11 +51,11 @@ export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, on
             className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 placeholder:text-muted"
           />
         </div>
-        <Button type="submit" className="max-sm:flex-1">
+        <Button type="submit" className="max-sm:w-full">
           <SearchIcon />
           {find.search}
         </Button>
-        <Picker label={find.byPicture} kind="plain" take={onPick} className="max-sm:flex-1 max-sm:*:flex-1" />
+        <Picker label={find.byPicture} kind="plain" take={onPick} className="max-sm:w-full max-sm:*:flex-1 max-sm:*:px-2" />
       </div>
       <QueryPicture typed={typed} picture={picture} onGone={onPictureGone} />
       <details className="group border-t border-line">
@@ -93,10 +93,12 @@ export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, on
               choices={(Object.keys(WEIGHTS) as Weight[]).map((value) => ({ value, name: find.weights[value] }))}
             />
           )}
-          <Tick label={find.hybrid} isOn={typed.hybrid} onChange={(hybrid) => onChange({ hybrid })} />
-          {canDescribe && (
-            <Tick label={find.describeAdded} isOn={typed.isDescribed} onChange={(isDescribed) => onChange({ isDescribed })} />
-          )}
+          <div>
+            <Tick label={find.hybrid} isOn={typed.hybrid} onChange={(hybrid) => onChange({ hybrid })} />
+            {canDescribe && (
+              <Tick label={find.describeAdded} isOn={typed.isDescribed} onChange={(isDescribed) => onChange({ isDescribed })} />
+            )}
+          </div>
         </div>
       </details>
     </form>
@@ -104,7 +106,7 @@ export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, on
 }
 
 function QueryPicture({ typed, picture, onGone }: { typed: Typed; picture: Picture | null; onGone: () => void }) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   if (!picture && !typed.like) return null;
   const name = picture ? find.picked(picture.name) : `${find.like}: ${typed.like ? titleOf(typed.like) : ""}`;
   return (

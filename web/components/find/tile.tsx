@@ -11,7 +11,7 @@ import type { LibraryHit, LibraryImage } from "@/lib/api/schemas";
 import { titleOf } from "@/lib/library";
 import { useThumbnail } from "@/lib/library-queries";
 import { shownName } from "@/lib/names";
-import { useStrings } from "@/lib/use-strings";
+import { useLaterStrings } from "@/lib/use-later-strings";
 
 type Props = {
   image: LibraryImage | LibraryHit;
@@ -23,16 +23,16 @@ type Props = {
 
 /** A picture of the library: what it looks like, what is known of it, and what can be done with it. */
 export function Tile({ image, isOpening, onOpen, onLike, onRemove }: Props) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const title = shownName(titleOf(image));
   return (
     <article aria-label={title} className="flex flex-col overflow-hidden rounded-xl border border-line bg-surface">
       <button
         type="button"
         onClick={onOpen}
-        aria-label={find.open(title)}
         className="relative block aspect-4/3 w-full overflow-hidden bg-sunken -outline-offset-2!"
       >
+        <span className="sr-only">{find.open(title)}</span>
         <Thumbnail image={image} />
         {isOpening && (
           <span role="status" className="absolute inset-x-2 bottom-2 flex items-center gap-2 rounded-lg bg-surface px-2 py-1 text-sm">
@@ -62,7 +62,7 @@ export function Tile({ image, isOpening, onOpen, onLike, onRemove }: Props) {
 
 /** A probability where the model looked again; else the cosine; of the gallery's own, the size. */
 function Score({ image }: { image: LibraryImage | LibraryHit }) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   if (!("similarity" in image)) {
     return <span className="min-w-0 truncate text-xs text-muted tabular-nums">{`${image.width} × ${image.height}`}</span>;
   }
@@ -84,7 +84,7 @@ function Score({ image }: { image: LibraryImage | LibraryHit }) {
 }
 
 function Thumbnail({ image }: { image: LibraryImage }) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   const { data, error } = useThumbnail(image);
   const url = useAddress(data);
   if (error) {

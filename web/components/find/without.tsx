@@ -5,11 +5,12 @@ import { Picker } from "@/components/intake/picker";
 import { Button } from "@/components/ui/button";
 import { AgainIcon, SearchIcon } from "@/components/ui/icons";
 import type { Found } from "@/lib/dropped";
+import { useLaterStrings } from "@/lib/use-later-strings";
 import { useStrings } from "@/lib/use-strings";
 
 /** The service was started without a library: how to start it with one. */
 export function NoLibrary({ onAgain }: { onAgain: () => void }) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   return (
     <div className="space-y-6">
       <h1 className="text-2xl font-semibold tracking-tight">{find.title}</h1>
@@ -27,7 +28,8 @@ export function NoLibrary({ onAgain }: { onAgain: () => void }) {
 
 /** A library with nothing in it yet: both ways to fill it. */
 export function EmptyLibrary({ add, onAgain, isAsked }: { add: (found: Found) => void; onAgain: () => void; isAsked: boolean }) {
-  const { find, drop } = useStrings();
+  const { find } = useLaterStrings();
+  const { drop } = useStrings();
   return (
     <div className="grid justify-items-center gap-3 rounded-2xl border-2 border-dashed border-edge bg-surface px-4 py-10 text-center">
       <SearchIcon className="size-12 text-accent" />
@@ -42,7 +44,7 @@ export function EmptyLibrary({ add, onAgain, isAsked }: { add: (found: Found) =>
 }
 
 function Again({ onAgain, isAsked = false }: { onAgain: () => void; isAsked?: boolean }) {
-  const { find } = useStrings();
+  const { find } = useLaterStrings();
   return (
     <Button kind="plain" size="small" disabled={isAsked} onClick={onAgain}>
       <AgainIcon className="size-4" />

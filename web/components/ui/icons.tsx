@@ -66,4 +66,10 @@ export const SearchIcon = icon(
     <path d="m15 15 5 5" />
   </>,
 );
-export const BinIcon = icon(<path d="M5 7h14M10 7V4.500h4V7m-7 0 .8 12.500h8.400L17 7m-7 3.500v5.500m4-5.500v5.500" />);
+export const BinIcon = icon(<path d="M5 7h14M10 7V4.5h4V7m-7 0 .8 12.5h8.4L17 7m-7 3.5v5.5m4-5.5v5.5" />);
+export const PointIcon = icon(
+  <>
+    <circle cx="12" cy="12" r="4" />
+    <path d="M12 3.5v5m0 7v5M3.5 12h5m7 0h5" />
+  </>,
+);

@@ -7,6 +7,7 @@ type Schemas = components["schemas"];
 export type CaptionResult = Schemas["CaptionResult"];
 export type AnswerResult = Schemas["AnswerResult"];
 export type PictureResult = Schemas["PictureResult"];
+export type GroundingResult = Schemas["GroundingResult"];
 export type Model = Schemas["Model"];
 export type Problem = Schemas["Problem"];
 export type Options = Partial<Schemas["_Options"]>;
