@@ -33,20 +33,20 @@ export function Shell() {
         {strings.skip}
       </a>
       <header className="sticky top-0 z-10 border-b border-line bg-surface/95 backdrop-blur">
-        <div className="mx-auto flex max-w-6xl flex-wrap items-center gap-x-6 px-4 sm:flex-nowrap">
+        <div className="mx-auto flex max-w-6xl flex-wrap items-center gap-x-6 px-4 lg:flex-nowrap">
           <p className="flex items-center gap-2 py-3 text-lg font-semibold tracking-tight">
             <Mark />
             {strings.title}
           </p>
-          <nav aria-label={strings.views.label} className="order-last w-full sm:order-none sm:w-auto">
+          <nav aria-label={strings.views.label} className="order-last w-full lg:order-none lg:w-auto">
             <ul className="flex gap-1">
               {VIEWS.map(({ id, Icon }) => (
-                <li key={id} className="flex-1 sm:flex-none">
+                <li key={id} className="flex-1 lg:flex-none">
                   <a
                     href={addressOf(id)}
                     aria-current={id === view ? "page" : undefined}
                     className={classes(
-                      "-mb-px flex min-h-12 items-center justify-center gap-2 border-b-2 px-3 font-medium sm:min-h-14",
+                      "-mb-px flex min-h-12 items-center justify-center gap-2 border-b-2 px-3 font-medium lg:min-h-14",
                       "max-sm:flex-col max-sm:gap-0.5 max-sm:px-1 max-sm:py-1 max-sm:text-sm",
                       id === view
                         ? "border-accent text-ink"

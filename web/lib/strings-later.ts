@@ -15,9 +15,9 @@ const en = {
     reading: "Describing the picture, and looking where its words are…",
     none: "Its caption names nothing to look for. Type what you are looking for.",
     strength: "Strength of the colours",
-    sure: "Whether it is there at all",
-    sureAbout: "The model's probability that the phrase fits the whole picture. Something is lit even where it does not.",
-    unlikely: "The model does not think that this is in the picture; what is lit means little.",
+    sure: "Fits the whole picture",
+    sureAbout: "The model's probability that these words describe the picture. A few words get little even where they are right.",
+    always: "Something is always lit, even for what the picture does not show.",
     boxes: (count: number) => `${count === 1 ? "1 region in a box" : `${count} regions in boxes`}; the cross is the hottest point.`,
     at: (across: number, down: number) =>
       across === 1 && down === 1

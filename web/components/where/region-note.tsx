@@ -7,8 +7,6 @@ import { thirdOf } from "@/lib/grounding";
 import type { useRegions } from "@/lib/queries";
 import { useLaterStrings } from "@/lib/use-later-strings";
 
-const UNLIKELY = 0.2;
-
 /** In words what the picture shows; or what kept a phrase from being looked for. */
 export function RegionNote({ region, asked }: { region: GroundingResult | undefined; asked: ReturnType<typeof useRegions> | null }) {
   const { where } = useLaterStrings();
@@ -26,8 +24,9 @@ export function RegionNote({ region, asked }: { region: GroundingResult | undefi
         <Bar share={region.probability} label={where.sure} className="w-20" />
         <span className="tabular-nums">{percent > 0 && percent < 1 ? "< 1" : Math.round(percent)} %</span>
       </p>
-      <p className="text-sm text-muted">{where.boxes(region.boxes.length)}</p>
-      {region.probability < UNLIKELY && <p className="rounded-lg bg-wait-tint px-3 py-2 text-sm">{where.unlikely}</p>}
+      <p className="text-sm text-muted">
+        {where.boxes(region.boxes.length)} {where.always}
+      </p>
     </section>
   );
 }
