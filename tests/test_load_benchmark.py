@@ -272,7 +272,7 @@ def test_the_tutorials_server_under_locust(weights: Path, sent: Path, tmp_path: 
         blip = Blip.load(str(weights), precision="f32", threads=1)
         assert texts == [caption.text for caption in blip.caption(files)]
         assert captions(started.url, files) == texts
-        found = run(started, Plan("Uncached", 2, 1.0, lead_s=0.5, tail_s=0.5), sent, tmp_path, 60.0)
+        found = run(started, Plan("Uncached", 2, 3.0, lead_s=0.5, tail_s=0.5), sent, tmp_path, 60.0)
         assert found.summary.answered > 0
         assert (found.summary.errors, found.summary.refused, found.summary.cached) == ({}, 0, 0.0)
         assert found.cpu["server"] > found.cpu["redis"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import litserve
+import litserve.server
 from fastapi import Request
 
 from benchmarks.load.captioner import Captioner
@@ -60,6 +61,8 @@ class CaptionAPI(litserve.LitAPI):  # type: ignore[misc]
 
 def server(api: CaptionAPI) -> Any:
     """One worker, no limit of time."""
+    # Where the package mcp is there it opens a door for assistants too, made for mcp 1: with mcp 2 it does not start.
+    litserve.server._MCP_AVAILABLE = False
     return litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=False, healthcheck_path="/readyz")
 
 
