@@ -60,7 +60,7 @@ const en = {
     notReranked: "In the order of similarity; the model did not look again.",
     fits: "How well the words fit",
     fitsAbout: "Looked at again: the model's probability that the words describe the picture.",
-    similarity: (value: number) => `Similarity ${value.toFixed(2)}`,
+    similarity: "Similarity",
     similarityAbout: "The cosine of their vectors. It orders pictures; no value means right or wrong.",
     nothing: "Nothing was found. Try other words, or another filter.",
     more: "More",

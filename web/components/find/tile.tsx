@@ -70,7 +70,7 @@ function Score({ image }: { image: LibraryImage | LibraryHit }) {
   if (probability === null) {
     return (
       <span className="min-w-0 truncate text-xs text-muted tabular-nums" title={find.similarityAbout}>
-        {find.similarity(image.similarity)}
+        <span className="max-sm:sr-only">{find.similarity}</span> {image.similarity.toFixed(2)}
       </span>
     );
   }
