@@ -15,7 +15,9 @@ const tiles = (page: Page): Locator => page.getByRole("listitem").filter({ has: 
 const pictures = (page: Page): Locator => tiles(page).locator("img");
 const content = (name: string) => ({ name, type: "image/jpeg", body: readFileSync(sample(name)) });
 
-test("an empty library says how to fill it, and is filled by dropping pictures", async ({ page }) => {
+test("an empty library says how to fill it, and is filled by dropping pictures", async ({ page, request }) => {
+  const { images } = await (await request.get("/v1/images")).json(); // of a try before this one
+  for (const { id } of images) await request.delete(`/v1/images/${id}`);
   await open(page, "/#find");
   await expect(page.getByRole("heading", { name: "The library is empty" })).toBeVisible();
   await expect(page.getByText("openblip index ~/Pictures --db photos.lance")).toBeVisible();
