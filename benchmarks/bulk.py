@@ -152,7 +152,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--photos", type=int, default=128)
+    parser.add_argument("--photos", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--write", action="store_true", help="Write results/bulk.md and bulk.json.")
     return parser.parse_args()

@@ -44,6 +44,15 @@ _PLUGINS: Final = {
     "PPM": ("PpmImagePlugin", "PpmImageFile"),
 }
 _PILLOW_HARD_LIMIT: Final = 178_956_970  # pixels; above it some of Pillow's readers refuse whatever we allow
+_STARTS = (
+    ("JPEG", (b"\xff\xd8\xff",)),
+    ("PNG", (b"\x89PNG\r\n\x1a\n",)),
+    ("GIF", (b"GIF87a", b"GIF89a")),
+    ("BMP", (b"BM",)),
+    ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ("PPM", tuple(b"P%d%c" % (number, space) for number in range(1, 7) for space in b" \t\r\n")),
+)
+"""The first bytes of formats that they tell apart; see `_kind`."""
 _MAX_STEPS: Final = 20_000  # a PNG of 32 MB in chunks of 8 kB, as libpng writes them, has 4,000
 _NO_LENGTH: Final = frozenset((0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))  # markers that nothing belongs to
 _ORIENTATION_TAG: Final = 0x0112
@@ -266,14 +275,7 @@ def _damage_named(kind: str, name: str) -> Iterator[None]:
 
 def _kind(data: bytes) -> str | None:
     """The format by the first bytes; the file name has no say."""
-    for kind, starts in (
-        ("JPEG", (b"\xff\xd8\xff",)),
-        ("PNG", (b"\x89PNG\r\n\x1a\n",)),
-        ("GIF", (b"GIF87a", b"GIF89a")),
-        ("BMP", (b"BM",)),
-        ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-        ("PPM", tuple(b"P%d%c" % (number, space) for number in range(1, 7) for space in b" \t\r\n")),
-    ):
+    for kind, starts in _STARTS:
         if data.startswith(starts):
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

@@ -5,6 +5,7 @@ Knows files no further than `image` does. Does not know models beyond the size o
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 Stage = Literal["decode_s", "preprocess_s", "encode_s", "search_s"]
 Result = TypeVar("Result")
-_WORKERS = 4
+_WORKERS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""Threads that read pictures. More of them than processors would only take turns with the engine."""
 _TURN_S = 0.2
 
 

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class _Plain:
+    """A result of plain fields alone. `dataclasses.asdict` would copy each number, which many thousand results feel."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
     """How text is generated. The defaults are the ones of the BLIP paper's captioning evaluation.
@@ -94,7 +104,7 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Caption:
+class Caption(_Plain):
     """One generated text.
 
     text: without the special tokens, the prompt included.
@@ -111,16 +121,12 @@ class Caption:
     token_probabilities: tuple[float, ...]
     model: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return asdict(self)
-
     def _repr_html_(self) -> str:
         return line(self.text, self.probability)
 
 
 @dataclass(frozen=True, slots=True)
-class CaptionPiece:
+class CaptionPiece(_Plain):
     """A piece of a caption that is still growing.
 
     text: what can be shown since the last piece, with the space before it: a word, and what is joined to it.
@@ -131,13 +137,9 @@ class CaptionPiece:
     tokens: tuple[str, ...]
     token_probabilities: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(_Plain):
     """The answer to a question about a picture.
 
     log_probability: of the whole answer, [SEP] included (natural log); probability: its exponential, in [0, 1].
@@ -151,17 +153,13 @@ class Answer:
     others: tuple[tuple[str, float], ...]
     model: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return asdict(self)
-
     def _repr_html_(self) -> str:
         others = alternatives(self.others)
         return line(f"{self.question} {self.text}", self.probability, f"or {others}" if others else "")
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Match(_Plain):
     """How well a text describes a picture.
 
     probability: of the image-text matching head (ITM), in [0, 1].
@@ -172,10 +170,6 @@ class Match:
     probability: float
     similarity: float
     model: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return asdict(self)
 
     def _repr_html_(self) -> str:
         return line(self.text, self.probability, f"cosine {self.similarity:+.2f}")
@@ -218,7 +212,7 @@ class TagOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(_Plain):
     """A label that fits a picture.
 
     probability: that it fits, in [0, 1]: ITM's, which for the built-in labels is weighed with how common each is; None
@@ -231,21 +225,13 @@ class Tag:
     similarity: float
     model: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(_Plain):
     """A unit vector; its product with that of a text is the similarity of a `Match`."""
 
     vector: tuple[float, ...]
     model: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
