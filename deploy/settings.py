@@ -1,0 +1,210 @@
+"""What a deployment is made of, typed and checked once. Knows figures and names, no CDK and no simulation.
+
+The stacks and the capacity simulation read the same `Scaling`, so that what is simulated is what is deployed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from openblip.errors import OptionError
+
+_FARGATE_GB: dict[float, tuple[float, ...]] = {
+    0.25: (0.5, 1, 2),
+    0.5: (1, 2, 3, 4),
+    1: tuple(range(2, 9)),
+    2: tuple(range(4, 17)),
+    4: tuple(range(8, 31)),
+    8: tuple(range(16, 61, 4)),
+    16: tuple(range(32, 121, 8)),
+}
+_MAX_STOP_S = 120  # Fargate's stopTimeout, and its notice before it takes a Spot task
+_CRON = re.compile(r"[0-9*,/-]+")
+
+
+def _require(fine: bool, name: str, value: object, remedy: str) -> None:
+    if not fine:
+        raise OptionError(f"{name} = {value!r}: {remedy}")
+
+
+class Processor(StrEnum):
+    """Of a task, as ECS names it."""
+
+    X86 = "X86_64"
+    GRAVITON = "ARM64"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What Fargate takes for a task's share of an hour, in US dollars."""
+
+    vcpu_hour: float
+    gb_hour: float
+
+    def __post_init__(self) -> None:
+        _require(self.vcpu_hour > 0, "vcpu_hour", self.vcpu_hour, "give US dollars above 0")
+        _require(self.gb_hour > 0, "gb_hour", self.gb_hour, "give US dollars above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Fargate's list prices of Linux on a day in a region, without Spot or a savings plan. To be checked by whoever
+    deploys: https://aws.amazon.com/fargate/pricing/. spot_discount: what Spot is cheaper by, which moves; a guess to
+    be looked up."""
+
+    on: date = date(2026, 11, 23)
+    region: str = "us-east-1"
+    x86: Price = Price(vcpu_hour=0.04048, gb_hour=0.004445)
+    graviton: Price = Price(vcpu_hour=0.03238, gb_hour=0.00356)
+    spot_discount: float = 0.6
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.spot_discount < 1, "spot_discount", self.spot_discount, "give a share from 0 to below 1")
+
+    def of(self, processor: Processor) -> Price:
+        """Of a processor."""
+        return self.graviton if processor is Processor.GRAVITON else self.x86
+
+    def task_hour(self, task: Task, spot_share: float = 0.0) -> float:
+        """US dollars of a task for an hour, where such a share of the tasks is Spot."""
+        price = self.of(task.processor)
+        full = task.vcpus * price.vcpu_hour + task.memory_gb * price.gb_hour
+        return full * (1 - self.spot_discount * spot_share)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The size of a task, as Fargate sells it."""
+
+    vcpus: float = 2
+    memory_gb: float = 4
+    processor: Processor = Processor.X86
+
+    def __post_init__(self) -> None:
+        sizes = ", ".join(f"{each:g}" for each in _FARGATE_GB)
+        _require(self.vcpus in _FARGATE_GB, "vcpus", self.vcpus, f"take one of Fargate's: {sizes}")
+        choices = _FARGATE_GB[self.vcpus]
+        apart = f"{choices[0]:g} to {choices[-1]:g} GB, {choices[-1] - choices[-2]:g} apart"
+        _require(
+            self.memory_gb in choices, "memory_gb", self.memory_gb, f"with {self.vcpus:g} vCPUs Fargate has {apart}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledMinimum:
+    """From a time on there are no fewer tasks than `minimum`, until another one says otherwise. hour, minute, week_day:
+    as cron has them, in UTC."""
+
+    name: str
+    minimum: int
+    hour: str
+    minute: str = "0"
+    week_day: str = "*"
+
+    def __post_init__(self) -> None:
+        _require(bool(re.fullmatch("[a-z][a-z0-9-]*", self.name)), "name", self.name, "use a-z, 0-9 and -")
+        _require(self.minimum >= 1, "minimum", self.minimum, "keep a task at least")
+        for part in ("hour", "minute"):
+            given = getattr(self, part)
+            _require(bool(_CRON.fullmatch(given)), part, given, "write it as cron does, such as 7 or */2")
+        week_day = self.week_day
+        _require(bool(re.fullmatch("[0-9A-Z*,-]+", week_day)), "week_day", week_day, "write it as cron does: MON-FRI")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How many tasks there are. Application Auto Scaling tracks two targets and takes the larger number of tasks.
+
+    target_in_flight: requests in hand of a task, on average over a minute and all tasks: the service's own metric.
+    target_requests_per_minute: of the load balancer to a task: the guard, should that metric be missing.
+    high_periods, low_periods: what AWS does and nobody can set: a target tracking policy scales out after so many
+    minutes above the target, and in after so many below `low_share` of it. The simulation needs them.
+    """
+
+    minimum: int = 2
+    maximum: int = 20
+    target_in_flight: float = 8.0
+    target_requests_per_minute: int = 3000
+    scale_out_cooldown_s: int = 60
+    scale_in_cooldown_s: int = 300
+    scheduled: tuple[ScheduledMinimum, ...] = (
+        ScheduledMinimum("day", 3, hour="7", week_day="MON-FRI"),
+        ScheduledMinimum("night", 2, hour="20", week_day="MON-FRI"),
+    )
+    spot_share: float = 0.0
+    period_s: int = 60
+    high_periods: int = 3
+    low_periods: int = 15
+    low_share: float = 0.9
+
+    def __post_init__(self) -> None:
+        _require(self.minimum >= 1, "minimum", self.minimum, "keep a task at least")
+        _require(self.maximum >= self.minimum, "maximum", self.maximum, f"take {self.minimum} (minimum) or more")
+        _require(self.target_in_flight > 0, "target_in_flight", self.target_in_flight, "take more than 0")
+        guard = self.target_requests_per_minute
+        _require(guard >= 1, "target_requests_per_minute", guard, "take 1 or more")
+        for name in ("scale_out_cooldown_s", "scale_in_cooldown_s"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "take 0 or more")
+        _require(0 <= self.spot_share <= 1, "spot_share", self.spot_share, "give a share from 0 to 1")
+        names = [each.name for each in self.scheduled]
+        _require(len(set(names)) == len(names), "scheduled", names, "give each its own name")
+        for each in self.scheduled:
+            most = f"take {self.maximum} (maximum) or fewer"
+            _require(each.minimum <= self.maximum, f"scheduled {each.name}", each.minimum, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How a task ends. ECS takes it from the load balancer first, which waits `deregistration_s` for what is in hand,
+    and sends SIGTERM then; where a Spot task is taken both come at the same time, and `notice_s` covers the seconds
+    until the load balancer has noticed. request_s: what a request may take (OPENBLIP_TIMEOUT_S)."""
+
+    request_s: int = 30
+    notice_s: int = 15
+    drain_s: int = 35
+    deregistration_s: int = 40
+
+    def __post_init__(self) -> None:
+        _require(self.request_s >= 1, "request_s", self.request_s, "take 1 or more")
+        _require(self.notice_s >= 0, "notice_s", self.notice_s, "take 0 or more")
+        longer = f"take more than a request may: {self.request_s} (request_s)"
+        _require(self.drain_s > self.request_s, "drain_s", self.drain_s, longer)
+        _require(self.deregistration_s > self.request_s, "deregistration_s", self.deregistration_s, longer)
+        shorter = f"lower notice_s or drain_s: a task has {_MAX_STOP_S} s in all"
+        _require(self.stop_s <= _MAX_STOP_S, "notice_s + drain_s + 5", self.stop_s, shorter)
+
+    @property
+    def stop_s(self) -> int:
+        """What a task is given between SIGTERM and SIGKILL."""
+        return self.notice_s + self.drain_s + 5
+
+    @property
+    def longest_s(self) -> int:
+        """From the decision to stop a task to its end."""
+        return self.deregistration_s + self.stop_s
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A deployment. Raises OptionError that names the setting, its value and the remedy."""
+
+    name: str = "openblip"
+    region: str = "us-east-1"
+    task: Task = Task()
+    scaling: Scaling = Scaling()
+    drain: Drain = Drain()
+    prices: Prices = field(default_factory=Prices)
+
+    def __post_init__(self) -> None:
+        named = re.fullmatch("[a-z][a-z0-9-]{1,19}", self.name)
+        _require(named is not None, "name", self.name, "use 2 to 20 of a-z, 0-9 and -, a letter first")
+        _require(
+            bool(re.fullmatch("[a-z]{2}(-[a-z]+)+-[0-9]", self.region)), "region", self.region, "such as us-east-1"
+        )
+        # A task that ends must be gone before the next is taken, else a slow drain empties the service.
+        longest, cooldown = self.drain.longest_s, self.scaling.scale_in_cooldown_s
+        remedy = f"take {longest} or more, what a task takes to drain and end"
+        _require(cooldown >= longest, "scale_in_cooldown_s", cooldown, remedy)

@@ -1,0 +1,1 @@
+"""Tests of the deployment; none asks for an account or a network."""
