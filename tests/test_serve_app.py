@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -150,14 +151,12 @@ def test_a_sampled_caption_of_a_known_picture_is_that_of_an_unknown_one(client: 
 
 def test_a_stream_is_the_greedy_caption_in_pieces(client: TestClient, blip: Blip) -> None:
     data = photo(9)
-    answer = client.post("/v1/caption", json={"images": as_json(data), "stream": True})
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    events = [block.split("\n") for block in answer.text.strip().split("\n\n")]
-    named = [(lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))) for lines in events]
+    named = stream_of(client, data)
     [whole] = blip.caption(data, options=GenerateOptions(num_beams=1))
     assert "".join(content["text"] for name, content in named if name == "piece") == whole.text
     assert [name for name, _ in named][-1] == "caption"
     assert named[-1][1]["text"] == whole.text
+    assert not named[-1][1]["cached"]
     assert service(client).in_hand == 0
     two = {"images": as_json(data, data), "stream": True}
     assert "one picture" in problem(client.post("/v1/caption", json=two), 422)["detail"]
@@ -165,6 +164,41 @@ def test_a_stream_is_the_greedy_caption_in_pieces(client: TestClient, blip: Blip
     assert problem(client.post("/v1/caption", json=beams), 422)["code"] == "option"
     broken = {"images": as_json(b"no picture"), "stream": True}
     assert problem(client.post("/v1/caption", json=broken), 422)["code"] == "image"
+
+
+def test_a_stream_is_kept_and_comes_from_the_cache_where_it_is_there(client: TestClient, blip: Blip) -> None:
+    data, greedy = photo(10), {"options": {"num_beams": 1}}
+    computed = stream_of(client, data)
+    kept_soon(client, data)
+    generated = calls(blip, "decode")
+    again = stream_of(client, data)
+    assert [name for name, _ in again] == ["piece", "caption"]
+    assert again[0][1]["text"] == again[-1][1]["text"] == computed[-1][1]["text"]
+    assert again[-1][1] == {**computed[-1][1], "cached": True}
+    whole = client.post("/v1/caption", json={"images": as_json(data), **greedy}).json()["results"][0]
+    assert whole["cached"], "what a stream computed is the greedy caption"
+    assert calls(blip, "decode") == generated
+    other = photo(11)
+    client.post("/v1/caption", json={"images": as_json(other), **greedy})
+    kept_soon(client, other)
+    assert not stream_of(client, other, prompt="a")[-1][1]["cached"]
+
+
+def kept_soon(client: TestClient, data: bytes) -> None:
+    """Wait for what is written in the background."""
+    for _ in range(100):
+        if stream_of(client, data)[-1][1]["cached"]:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it is never kept")
+
+
+def stream_of(client: TestClient, data: bytes, **fields: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Names and contents of the events."""
+    answer = client.post("/v1/caption", json={"images": as_json(data), "stream": True, **fields})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [block.split("\n") for block in answer.text.strip().split("\n\n")]
+    return [(lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))) for lines in events]
 
 
 def test_a_broken_picture_among_good_ones_harms_only_itself(client: TestClient) -> None:

@@ -31,6 +31,8 @@ test("several pictures, other captions, and the same ones from the cache", async
   await page.evaluate(() => sessionStorage.clear());
   await open(page, "/?again");
   await choose(page, sample("camera.jpg"));
+  await expect(caption(first)).toHaveText(text!);
+  await expect(first.getByText("Answered from cache")).toBeVisible();
   await page.getByText("How it is worded").click();
   await page.getByText("Careful").click();
   await expect(caption(first)).toHaveText(/^a man .+/);
@@ -65,7 +67,7 @@ test("copying and saving", async ({ page, context }) => {
   const text = (await caption(first).textContent()) ?? "";
   await first.getByRole("button", { name: "Copy", exact: true }).click();
   await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toBe(text);
-  await first.getByRole("button", { name: "Copy as alt text" }).click();
+  await first.getByRole("button", { name: "Copy alt text" }).click();
   await expect
     .poll(() => page.evaluate(() => navigator.clipboard.readText()))
     .toBe(`alt="${text.charAt(0).toUpperCase()}${text.slice(1)}"`);
@@ -95,7 +97,7 @@ test("dropping, pasting and the camera, at any width", async ({ page }) => {
     await expectNoOverflow(page);
   }
   await page.getByRole("button", { name: "Remove all" }).click();
-  await expect(page.getByText("Drop pictures here")).toBeVisible();
+  await expect(page.getByText("Choose pictures")).toBeVisible();
 });
 
 test("with the keyboard alone", async ({ page }) => {

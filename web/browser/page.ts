@@ -75,7 +75,7 @@ export async function look(page: Page, name: string): Promise<void> {
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     await page.evaluate(async () => {
-      window.scrollTo(0, 0);
+      window.scrollTo({ top: 0, behavior: "instant" });
       // Until the colours are those of the scheme: axe would else hold new ones against old ones.
       for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
     });

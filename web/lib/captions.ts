@@ -13,6 +13,9 @@ export type Growth =
   | { phase: "growing"; text: string }
   | { phase: "done"; caption: CaptionResult; cached: boolean; seconds: number };
 
+/** What a stream ends with. A service older than the page does not say whether it was in the cache. */
+type StreamedCaption = CaptionResult & { cached?: boolean };
+
 export type Captions = { captions: CaptionResult[]; cached: boolean; seconds: number };
 export type Answers = { answers: AnswerResult[]; cached: boolean; seconds: number; model: string };
 
@@ -25,13 +28,13 @@ export async function caption(
 ): Promise<Growth> {
   const read = eventReader();
   let text = "";
-  let end: CaptionResult | Problem | null = null;
+  let end: StreamedCaption | Problem | null = null;
   let started = performance.now();
   const take = (soFar: string) => {
     for (const event of read(soFar)) {
       const content: unknown = JSON.parse(event.data);
       if (event.name === "piece") text += (content as CaptionPiece).text;
-      else end = content as CaptionResult | Problem;
+      else end = content as StreamedCaption | Problem;
     }
     if (!end && text) grow({ phase: "growing", text: text.trimStart() });
   };
@@ -48,10 +51,10 @@ export async function caption(
     return { phase: "done", caption: one(found.captions), cached: found.cached, seconds };
   }
   take(body);
-  const last = end as CaptionResult | Problem | null;
+  const last = end as StreamedCaption | Problem | null;
   if (!last) throw new ServiceError("broken");
   if ("status" in last) throw problemOf(last);
-  return { phase: "done", caption: last, cached: false, seconds };
+  return { phase: "done", caption: last, cached: last.cached ?? false, seconds };
 }
 
 /** Other captions of the same picture, likeliest first. Raises ServiceError. */

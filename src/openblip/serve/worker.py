@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import sys
 import threading
@@ -74,6 +75,13 @@ class Examined:
     cached: bool
     timing: Timing
     queue_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCaption(Caption):
+    """The caption that a stream ends with. cached: it was there already."""
+
+    cached: bool = False
 
 
 class Worker:
@@ -148,23 +156,37 @@ class Worker:
     async def stream(
         self, data: bytes, prompt: str, options: GenerateOptions
     ) -> AsyncGenerator[CaptionPiece | Caption, None]:
-        """The caption of one picture in pieces, and whole at the end; between two pieces others are served.
+        """The caption of one picture in pieces, and whole at the end; between two pieces others are served. From the
+        cache it comes in one piece.
 
         Raises OptionError for beams, ImageError, and Refused where too much waits, all at the first piece.
         """
-        self.batcher.admit()
-        part = self.blip.part("caption")
+        part, inquiry = self.blip.part("caption"), Inquiry(caption=options, prompt=prompt)
         captioner = Captioner(part, options)
         captioner.check_streamed()
         [ids] = captioner.encode_prompts([prompt])
-        _, digest = await self._identify(data)
-        work = await self._work(data, digest or "", None, Inquiry(caption=options, prompt=prompt))
+        name, digest = await self._identify(data)
+        read = None
+        if digest is None:
+            read = await self._read(data)
+            digest = read.digest
+            await self._remember(name, digest)
+        key = self._key(digest, inquiry)
+        if (value := await self._cache.get(key)) is not None:
+            caption = _kept(value)
+            yield CaptionPiece(caption.text, caption.tokens, caption.token_probabilities)
+            yield caption
+            return
+        self.batcher.admit()
+        work = await self._work(data, digest, read, inquiry)
         encoded = Encoded([_loaded(work, [part])], [part], Clock(), [work.known])
         growing = CaptionStream(captioner.tokens(encoded, ids), part.tokenizer, ids)
         try:
             while (piece := await self.batcher.run(partial(next, growing, None))) is not None:
                 yield piece
-            yield growing.caption
+            whole = growing.caption
+            await self._cache.set(key, as_json(Analysis(captions=(whole,))))
+            yield WholeCaption(**whole.to_dict())
         finally:
             self.batcher.later(growing.close)
 
@@ -269,6 +291,13 @@ class Worker:
 
     async def _in_reader(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+
+def _kept(analysis: bytes) -> WholeCaption:
+    """The caption of an analysis that was in the cache."""
+    [fields] = json.loads(analysis)["captions"]
+    lists = {name: tuple(fields[name]) for name in ("tokens", "token_probabilities")}
+    return WholeCaption(**fields | lists, cached=True)
 
 
 def _yield_to_the_engine() -> None:

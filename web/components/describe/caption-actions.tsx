@@ -27,14 +27,14 @@ export function CaptionActions({ picture, caption, children }: Props) {
   const saveJson = save(`${JSON.stringify({ file: picture.name, ...caption }, null, 2)}\n`, "application/json", "json");
   const look = buttonClasses({ kind: "quiet", size: "small" });
   return (
-    <div className="-mx-3 mt-auto flex flex-wrap gap-x-1 gap-y-1">
+    <div className="-mx-3 mt-auto flex flex-wrap gap-y-1">
       <CopyButton text={caption.text} label={describe.copy} />
       <CopyButton text={altAttribute(caption.text)} label={describe.copyAlt} />
-      <button type="button" className={look} onClick={saveText}>
+      <button type="button" className={look} aria-label={describe.textAbout} onClick={saveText}>
         <SaveIcon className="size-4" />
         {describe.text}
       </button>
-      <button type="button" className={look} onClick={saveJson}>
+      <button type="button" className={look} aria-label={describe.jsonAbout} onClick={saveJson}>
         <SaveIcon className="size-4" />
         {describe.json}
       </button>

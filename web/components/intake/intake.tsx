@@ -19,8 +19,9 @@ export function EmptyIntake() {
     <div className="space-y-8">
       <div className="grid justify-items-center gap-3 rounded-2xl border-2 border-dashed border-edge bg-surface px-4 py-10 text-center">
         <PictureIcon className="size-12 text-accent" />
-        <p className="text-xl font-semibold">{drop.title}</p>
-        <p className="text-muted">{drop.or}</p>
+        <p className="text-xl font-semibold pointer-coarse:hidden">{drop.title}</p>
+        <p className="text-muted pointer-coarse:hidden">{drop.or}</p>
+        <p className="hidden text-xl font-semibold pointer-coarse:block">{drop.touch}</p>
         <Picker label={drop.choose} className="justify-center" />
         <p className="mt-2 max-w-lg text-sm text-muted">{drop.note}</p>
       </div>

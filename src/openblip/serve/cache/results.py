@@ -99,6 +99,15 @@ class ResultCache:
             flight.task.add_done_callback(partial(self._landed, key, flight))
         return await flight.wait()
 
+    async def get(self, key: str) -> bytes | None:
+        """The value of a key, or None: where `get_or_compute` does not suit, since it comes in pieces."""
+        value, _ = await self._look_up(_RESULT + key)
+        return value
+
+    async def set(self, key: str, value: bytes) -> None:
+        """Keep the value of a key, in the background: it takes none of the caller's time."""
+        self._start(self._write(_RESULT + key, value))
+
     async def get_alias(self, key: str) -> str | None:
         """The short text that `set_alias` kept under a key, or None."""
         try:
