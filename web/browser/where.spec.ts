@@ -58,7 +58,7 @@ test("with the keyboard alone, from Describe", async ({ page }) => {
   await open(page);
   await choose(page, sample("chelsea.jpg"));
   await expect(caption(card(page, "chelsea.jpg"))).toBeVisible();
-  await card(page, "chelsea.jpg").getByRole("button", { name: "Show where" }).focus();
+  await card(page, "chelsea.jpg").getByRole("button", { name: "Where" }).focus();
   await page.keyboard.press("Enter");
   const radios = page.getByRole("group", { name: "From its caption" }).getByRole("radio");
   await expect(radios.first()).toBeChecked();

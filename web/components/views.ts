@@ -1,6 +1,5 @@
 import { lazy, type ComponentType } from "react";
 
-import { AskView } from "@/components/ask/ask-view";
 import { DescribeView } from "@/components/describe/describe-view";
 import { PictureIcon, PointIcon, QuestionIcon, SearchIcon } from "@/components/ui/icons";
 import type { Strings } from "@/lib/strings";
@@ -10,6 +9,7 @@ export type ViewId = Exclude<keyof Strings["views"], "label">;
 type View = { id: ViewId; Icon: ComponentType<{ className?: string }>; Content: ComponentType };
 
 // Not of the first load.
+const AskView = lazy(() => import("@/components/ask/ask-view"));
 const WhereView = lazy(() => import("@/components/where/where-view"));
 const FindView = lazy(() => import("@/components/find/find-view"));
 

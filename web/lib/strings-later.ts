@@ -1,6 +1,34 @@
-/** The words of the views Where and Find, which are loaded when they are first shown; as strings.ts has the others. */
+/** The words of the views Ask, Where and Find, which are loaded when they are first shown; as strings.ts has the others. */
 
 const en = {
+  ask: {
+    title: "Ask about a picture",
+    which: "Picture",
+    choose: (name: string) => `Ask about ${name}`,
+    chosen: (name: string) => `Asking about ${name}`,
+    question: "Your question",
+    hint: "What is in the picture?",
+    several: "One question a line. Enter sends, Shift + Enter begins a new line.",
+    send: "Ask",
+    suggestions: "Suggested questions",
+    suggested: [
+      "How many people are there?",
+      "What is he holding?",
+      "What colour is it?",
+      "Where was this taken?",
+      "What is in the background?",
+    ],
+    all: "Ask all of these",
+    empty: "Ask anything about the picture. Short questions with short answers work best.",
+    thinking: "Thinking…",
+    others: "It also thought of",
+    history: "Conversation",
+    clear: "Clear the conversation",
+    noTask: (model: string) => `The model ${model} does not answer questions.`,
+    done: (question: string, answer: string) => `${question} ${answer}`,
+    tooLong: (most: number) => `A question may have ${most} characters at most.`,
+  },
+
   where: {
     title: "See where the words come from",
     which: "Picture",

@@ -10,6 +10,8 @@ const en = {
   views: { label: "Views", describe: "Describe", ask: "Ask", where: "Where", find: "Find" },
   language: "en",
 
+  lead: "Have pictures described, ask about them, see where in them things are, and find pictures by words. All of that happens on this service.",
+
   drop: {
     title: "Drop pictures here",
     touch: "Bring a picture",
@@ -86,36 +88,8 @@ const en = {
     moreLoading: "Looking for other captions…",
     none: "It has no other captions to offer.",
     ask: "Ask about it",
-    where: "Show where",
+    where: "Where",
     done: (name: string, caption: string) => `Caption of ${name}: ${caption}`,
-  },
-
-  ask: {
-    title: "Ask about a picture",
-    which: "Picture",
-    choose: (name: string) => `Ask about ${name}`,
-    chosen: (name: string) => `Asking about ${name}`,
-    question: "Your question",
-    hint: "What is in the picture?",
-    several: "One question a line. Enter sends, Shift + Enter begins a new line.",
-    send: "Ask",
-    suggestions: "Suggested questions",
-    suggested: [
-      "How many people are there?",
-      "What is he holding?",
-      "What colour is it?",
-      "Where was this taken?",
-      "What is in the background?",
-    ],
-    all: "Ask all of these",
-    empty: "Ask anything about the picture. Short questions with short answers work best.",
-    thinking: "Thinking…",
-    others: "It also thought of",
-    history: "Conversation",
-    clear: "Clear the conversation",
-    noTask: (model: string) => `The model ${model} does not answer questions.`,
-    done: (question: string, answer: string) => `${question} ${answer}`,
-    tooLong: (most: number) => `A question may have ${most} characters at most.`,
   },
 
   problem: {

@@ -7,14 +7,14 @@ import { SendIcon } from "@/components/ui/icons";
 import { useWorkspace } from "@/components/workspace";
 import { questionsOf } from "@/lib/asking";
 import type { Picture } from "@/lib/pictures";
-import { useStrings } from "@/lib/use-strings";
+import { useLaterStrings } from "@/lib/use-later-strings";
 
 export const ASK_FORM = "ask-form";
 const MOST_CHARACTERS = 500;
 
 /** Questions typed or suggested. What is typed stays until it is sent, whatever happens meanwhile. */
 export function AskForm({ picture }: { picture: Picture }) {
-  const { ask: words } = useStrings();
+  const { ask: words } = useLaterStrings();
   const { draft, change, ask, talks } = useWorkspace();
   const field = useRef<HTMLTextAreaElement>(null);
   const id = useId();

@@ -9,10 +9,12 @@ import { PictureFrame } from "@/components/picture-frame";
 import { MiniNote, useServed } from "@/components/service/status";
 import { useWorkspace } from "@/components/workspace";
 import type { Picture } from "@/lib/pictures";
+import { useLaterStrings } from "@/lib/use-later-strings";
 import { useStrings } from "@/lib/use-strings";
 
-export function AskView() {
-  const { ask, drop } = useStrings();
+export default function AskView() {
+  const { ask } = useLaterStrings();
+  const { drop } = useStrings();
   const { pictures, chosen } = useWorkspace();
   const picture = pictures.find((each) => each.id === chosen) ?? pictures.at(-1);
   return (
@@ -29,7 +31,7 @@ export function AskView() {
 }
 
 function Talk({ picture }: { picture: Picture }) {
-  const { ask } = useStrings();
+  const { ask } = useLaterStrings();
   const { wish } = useWorkspace();
   const served = useServed();
   const model = served.find((each) => each.id === wish.model) ?? served[0];

@@ -15,11 +15,12 @@ import type { AnswerResult } from "@/lib/api/schemas";
 import type { Answers } from "@/lib/captions";
 import type { Picture } from "@/lib/pictures";
 import { useAgain, useAnswers } from "@/lib/queries";
+import { useLaterStrings } from "@/lib/use-later-strings";
 import { useStrings } from "@/lib/use-strings";
 
 /** What was asked about this picture and what was answered, the newest last. */
 export function Conversation({ picture }: { picture: Picture }) {
-  const { ask } = useStrings();
+  const { ask } = useLaterStrings();
   const { talks, forget } = useWorkspace();
   const client = useQueryClient();
   const turns = talks[picture.id] ?? [];
@@ -48,7 +49,8 @@ export function Conversation({ picture }: { picture: Picture }) {
 }
 
 function TurnView({ picture, turn }: { picture: Picture; turn: Turn }) {
-  const { ask, describe } = useStrings();
+  const { ask } = useLaterStrings();
+  const { describe } = useStrings();
   const { wish } = useWorkspace();
   const again = useAgain();
   const { data, error, failureReason, isFetching } = useAnswers(picture, turn.questions, wish.model);
@@ -88,7 +90,8 @@ function TurnView({ picture, turn }: { picture: Picture; turn: Turn }) {
 }
 
 function AnswerView({ answer }: { answer: AnswerResult }) {
-  const { ask, describe } = useStrings();
+  const { ask } = useLaterStrings();
+  const { describe } = useStrings();
   return (
     <div data-answer className="w-fit max-w-full rounded-2xl rounded-bl-md border border-line bg-surface px-4 py-3">
       <p className="flex flex-wrap items-center gap-x-4 gap-y-1">
@@ -124,13 +127,14 @@ function Share({ share, label, isSmall = false }: { share: number; label: string
 
 /** Said as they arrive; not those that a reload brings back. */
 function useAnswersAnnounced(data: Answers | undefined) {
-  const { ask } = useStrings();
+  const { ask } = useLaterStrings();
   const announce = useAnnounce();
   const waited = useRef(data === undefined);
   useEffect(() => {
     if (!data || !waited.current) return;
     waited.current = false;
-    document.getElementById(ASK_FORM)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    const isCalm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    document.getElementById(ASK_FORM)?.scrollIntoView({ block: "nearest", behavior: isCalm ? "instant" : "smooth" });
     announce(data.answers.map(({ question, text }) => ask.done(question, text)).join(". "));
   }, [announce, ask, data]);
 }

@@ -11,7 +11,7 @@ import { useWorkspace } from "@/components/workspace";
 import { useStrings } from "@/lib/use-strings";
 
 export function DescribeView() {
-  const { describe, drop, picture } = useStrings();
+  const { describe, drop, lead, picture } = useStrings();
   const { pictures, clear } = useWorkspace();
   return (
     <div className="space-y-6">
@@ -31,6 +31,7 @@ export function DescribeView() {
           </div>
         )}
       </div>
+      {pictures.length === 0 && <p className="max-w-3xl text-muted">{lead}</p>}
       <MiniNote />
       <IntakeNotes />
       {pictures.length === 0 ? (
