@@ -304,7 +304,9 @@ def _yield_to_the_engine() -> None:
     """Lower the priority of this thread: the engine's threads wait for one another, so each moment that one of them is
     kept from a core is lost by all; pictures are read in what is left."""
     if sys.platform == "linux":  # elsewhere a priority is the whole process's
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _READERS_NICE)
+        thread = threading.get_native_id()
+        if os.getpriority(os.PRIO_PROCESS, thread) < _READERS_NICE:  # to raise it is refused to all but root
+            os.setpriority(os.PRIO_PROCESS, thread, _READERS_NICE)
 
 
 def _loaded(work: Work, parts: Sequence[Part]) -> Loaded:
