@@ -41,7 +41,7 @@ def main() -> int:
     """Make pictures and weights, run the parts, print the tables, write JSON, Markdown, page and plot."""
     arguments = _arguments()
     load_before = os.getloadavg()[0]
-    with _limited(arguments.limit), _work_folder(arguments.work) as work:
+    with limited(arguments.limit), work_folder(arguments.work) as work:
         originals = pictures.photos(CHECKOUT / "samples", arguments.data)
         folder = arguments.pictures_only or work / "pictures"
         _make_pictures(folder, originals, arguments)
@@ -106,7 +106,7 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def _limited(seconds: int) -> Iterator[None]:
+def limited(seconds: int) -> Iterator[None]:
     """The end of the time, and SIGTERM, raise in the main thread, so that everything that was started is stopped on
     the way out."""
 
@@ -124,7 +124,8 @@ def _limited(seconds: int) -> Iterator[None]:
 
 
 @contextmanager
-def _work_folder(folder: Path | None) -> Iterator[Path]:
+def work_folder(folder: Path | None) -> Iterator[Path]:
+    """The given one, or one that is gone behind the block."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder.resolve()

@@ -1,0 +1,81 @@
+"""What a task was measured to take: its batches, the work around them, its start. Knows JSON; `measure` fills it."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openblip.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Seconds of one core, where nothing else is said.
+
+    threads: of the engine; batch_s: of a batch by its pictures, on the clock with that many threads. read_s: decoding
+    and resizing a picture. front_s: all else that a request takes of the task, cached_s: what one takes whose result is
+    in the cache already, refused_s: one that is refused at once. outside_s: the client, the balancer and Redis, of each
+    request. start_s: from the process's start until it is ready, on the clock. slowdown: see `Processor`.
+    """
+
+    model: str
+    threads: int
+    batch_s: dict[int, float]
+    read_s: float
+    front_s: float
+    cached_s: float
+    refused_s: float
+    start_s: float
+    outside_s: float = 0.0
+    slowdown: float = 1.0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sizes = sorted(self.batch_s)
+        if not sizes or sizes[0] != 1:
+            raise OptionError(f"batch_s has the sizes {sizes}: measure a batch of one picture, and larger ones")
+        if self.threads < 1 or self.slowdown < 1:
+            raise OptionError(f"threads={self.threads}, slowdown={self.slowdown}: neither can be below 1")
+        times = {**{f"batch_s[{size}]": time for size, time in self.batch_s.items()},
+                 "read_s": self.read_s, "front_s": self.front_s, "cached_s": self.cached_s,
+                 "refused_s": self.refused_s, "start_s": self.start_s, "outside_s": self.outside_s}  # fmt: skip
+        for name, time in times.items():
+            if not 0 <= time < float("inf") or (time == 0 and name.startswith("batch")):
+                raise OptionError(f"{name}={time!r} is no time of work: measure it again")
+
+    def batch(self, pictures: int) -> float:
+        """Seconds of a batch of any size: on the line between two that were measured; beyond the largest, its time for
+        each picture."""
+        sizes = sorted(self.batch_s)
+        if pictures >= sizes[-1]:
+            return self.batch_s[sizes[-1]] * pictures / sizes[-1]
+        place = bisect_left(sizes, pictures)
+        if sizes[place] == pictures:
+            return self.batch_s[pictures]
+        below, above = sizes[place - 1], sizes[place]
+        share = (pictures - below) / (above - below)
+        return self.batch_s[below] + share * (self.batch_s[above] - self.batch_s[below])
+
+    def rate(self, cores: float, pictures: int) -> float:
+        """Uncached pictures a second that so many cores can do at most, in batches of this size."""
+        around_s = self.read_s + self.front_s + self.outside_s
+        return cores / (around_s + self.batch(pictures) * self.threads / pictures)
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Curves:
+        """Raises OptionError where the file is none of ours."""
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**fields, "batch_s": {int(size): time for size, time in fields["batch_s"].items()}})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OptionError(
+                f"{path} holds no curves ({error}): make it with python -m deploy.capacity measure"
+            ) from None

@@ -1,0 +1,1 @@
+"""Real service tasks behind a real load balancer on loopback, loaded and broken (docs/capacity.md)."""
