@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -94,11 +95,16 @@ def create_app(settings: ServeSettings, load: Load, failed: Callable[[BaseExcept
         starting = asyncio.create_task(service.start(photos.start))
         if failed is not None:
             starting.add_done_callback(lambda task: _tell(task, failed))
+        tasks = [starting]
+        if settings.figures_s:
+            figures = service.figures.write(settings.figures_s, lambda: service.ready, sys.stdout)
+            tasks.append(asyncio.create_task(figures))
         try:
             yield
         finally:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await photos.stop()
             await service.stop()
 

@@ -21,6 +21,7 @@ from openblip.pipeline import Blip
 from openblip.serve import problems
 from openblip.serve.bodies import Schema, Uploads, read_body
 from openblip.serve.cache import ResultCache
+from openblip.serve.figures import Figures, Level
 from openblip.serve.guard.addresses import FetchSettings, PictureFetcher
 from openblip.serve.guard.admission import Admission
 from openblip.serve.metrics import Metrics
@@ -50,7 +51,8 @@ class Service:
     def __init__(self, settings: ServeSettings, load: Load) -> None:
         self.settings, self._load, self.metrics = settings, load, Metrics()
         self.sets = ModelSets(settings.models, self._worker, memory_bytes=settings.memory_bytes, idle_s=settings.idle_s)
-        self.warm, self.draining, self.in_hand = False, False, 0
+        self.warm, self.draining, self._level = False, False, Level()
+        self.figures = Figures(self.metrics, self._level, lambda: self.waiting, settings.figures_name)
         self._notice_until = float("inf")
         self.admission = Admission(settings, self.metrics.saw_rate)
         self._fetcher = (
@@ -104,6 +106,11 @@ class Service:
         self._engine_threads.shutdown(wait=False, cancel_futures=True)
 
     @property
+    def in_hand(self) -> int:
+        """Requests that are being worked on."""
+        return self._level.value
+
+    @property
     def waiting(self) -> int:
         """Pictures that wait for the engine."""
         return sum(worker.batcher.waiting for worker in self.sets.loaded.values())
@@ -117,12 +124,12 @@ class Service:
             raise problems.draining()
         if self.in_hand >= self.settings.max_requests:
             raise self.busy()
-        self.in_hand += 1
+        self._level.add(1)
         self._idle.clear()
         try:
             yield
         finally:
-            self.in_hand -= 1
+            self._level.add(-1)
             if not self.in_hand:
                 self._idle.set()
 

@@ -111,6 +111,10 @@ class ServeSettings(BaseSettings):
         256_000_000, ge=0, description="Memory for encoded pictures, of each model; 0 keeps none."
     )
 
+    figures_s: float = Field(
+        0.0, ge=0, le=3600, description="So often figures go to stdout, as CloudWatch reads them; 0 for never."
+    )
+    figures_name: str = Field("openblip", min_length=1, max_length=255, description="Of the service in those figures.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the log.")
 
     @property
