@@ -5,6 +5,7 @@
 #   make check   ruff, mypy --strict, import-linter
 #   make page    build the page that the service serves (Node 20.9 or newer; make run does it where there is one)
 #   make web     what make test does for the page: types, ESLint, Vitest, and its tests in Chromium
+#   make synth   write the templates of the deployment to build/cdk.out, with no account (docs/deploy.md)
 #   make bench   measure mini on this machine, then make compare (stop everything else first)
 #   make compare measure openblip beside transformers, OpenVINO and ONNX Runtime (COMPARE_OPTIONS="--quick": a try)
 #   make load    measure the service under load, beside two rivals (LOAD_OPTIONS="--quick": a try; docs/load.md)
@@ -18,6 +19,7 @@ BENCH_OPTIONS ?=
 COMPARE_OPTIONS ?=
 PORT ?= 8000
 LOAD_OPTIONS ?=
+SYNTH_OPTIONS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +30,7 @@ PAGE := src/openblip/serve/built_page/policy.json
 PAGE_SOURCES := $(shell find web/app web/components web/lib web/public web/scripts -type f) \
 	web/next.config.ts web/postcss.config.mjs web/tsconfig.json
 
-.PHONY: run page web test check bench compare load clean
+.PHONY: run page web test check synth bench compare load clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/service
@@ -48,6 +50,7 @@ test: check
 ifeq ($(PYTEST_OPTIONS),)
 	@if web/scripts/ready.sh node chromium; then $(MAKE) --no-print-directory web; \
 	else [ "$$OPENBLIP_REQUIRE_BROWSER" != 1 ] && echo "the page is not tested"; fi
+	@if web/scripts/ready.sh node 2>/dev/null; then $(MAKE) --no-print-directory deploy/node_modules/.stamp; fi
 	$(BIN)/python -m pytest tests/test_train*.py
 	$(BIN)/python -m pytest -m "(parity or ray) and slow"
 	$(BIN)/python -m pytest --ignore-glob='tests/test_train*.py'
@@ -61,6 +64,9 @@ check: $(STAMPS)/development
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+synth: $(STAMPS)/deploy deploy/node_modules/.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/node_modules/.bin/cdk synth --quiet $(SYNTH_OPTIONS)
+
 bench: $(STAMPS)/runtime
 	$(BIN)/python -m benchmarks.mini $(BENCH_OPTIONS)
 	$(MAKE) compare
@@ -72,7 +78,7 @@ load: $(STAMPS)/bench
 	$(BIN)/python -m benchmarks.load $(LOAD_OPTIONS)
 
 clean:
-	rm -rf web/node_modules web/.next web/out web/screenshots web/test-results $(dir $(PAGE))
+	rm -rf deploy/node_modules web/node_modules web/.next web/out web/screenshots web/test-results $(dir $(PAGE))
 	rm -rf $(VENV) build dist models/*/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -96,6 +102,15 @@ $(STAMPS)/service: $(STAMPS)/runtime
 
 $(STAMPS)/runtime: $(STAMPS)/environment pyproject.toml models/mini/pyproject.toml
 	$(INSTALL) --editable . --editable models/mini
+	@touch $@
+
+deploy/node_modules/.stamp: deploy/package.json deploy/package-lock.json deploy/.npmrc
+	@web/scripts/ready.sh node
+	cd deploy && npm ci --no-progress
+	@touch $@
+
+$(STAMPS)/deploy: $(STAMPS)/runtime
+	$(INSTALL) --editable ".[deploy]"
 	@touch $@
 
 # torch comes first and by its pin, so that nothing later pulls another build of it.

@@ -6,7 +6,7 @@ The stacks and the capacity simulation read the same `Scaling`, so that what is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
@@ -22,6 +22,7 @@ _FARGATE_GB: dict[float, tuple[float, ...]] = {
     16: tuple(range(32, 121, 8)),
 }
 _MAX_STOP_S = 120  # Fargate's stopTimeout, and its notice before it takes a Spot task
+_LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400)
 _CRON = re.compile(r"[0-9*,/-]+")
 
 
@@ -79,8 +80,8 @@ class Prices:
 class Task:
     """The size of a task, as Fargate sells it."""
 
-    vcpus: float = 2
-    memory_gb: float = 4
+    vcpus: float = 2.0
+    memory_gb: float = 4.0
     processor: Processor = Processor.X86
 
     def __post_init__(self) -> None:
@@ -122,6 +123,7 @@ class Scaling:
     target_requests_per_minute: of the load balancer to a task: the guard, should that metric be missing.
     high_periods, low_periods: what AWS does and nobody can set: a target tracking policy scales out after so many
     minutes above the target, and in after so many below `low_share` of it. The simulation needs them.
+    spot_share: of the tasks beyond the minimum; the minimum is never Spot.
     """
 
     minimum: int = 2
@@ -188,6 +190,78 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What the tasks serve. rate: of each key's owner or address, as OPENBLIP_RATE. keys: whether requests need one of
+    the keys that the secret holds. library: whether tasks search the photo library in the bucket (one task should
+    write it: docs/search.md). figures_s: so often a task writes its figures for CloudWatch."""
+
+    model: str = "mini"
+    port: int = 8000
+    rate: str = "600/minute"
+    keys: bool = False
+    library: bool = False
+    figures_s: int = 10
+    log_days: int = 30
+
+    def __post_init__(self) -> None:
+        _require(bool(self.model), "model", self.model, "name one, such as mini")
+        _require(1024 <= self.port <= 65535, "port", self.port, "take 1024 to 65535: the service is not root")
+        _require(1 <= self.figures_s <= 60, "figures_s", self.figures_s, "take 1 to 60: scaling looks at minutes")
+        _require(self.log_days in _LOG_DAYS, "log_days", self.log_days, f"take one of CloudWatch's: {_LOG_DAYS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where people and programs find the service. domain: its DNS name, which the certificates are for.
+    requests_per_5_minutes: of one address, above which the firewall answers 403. prefix_list: the addresses from which
+    CloudFront asks origins, as the region calls them (com.amazonaws.global.cloudfront.origin-facing)."""
+
+    domain: str = "captions.example.com"
+    requests_per_5_minutes: int = 3000
+    prefix_list: str = "pl-3b927c52"
+
+    def __post_init__(self) -> None:
+        named = re.fullmatch(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}", self.domain)
+        _require(named is not None, "domain", self.domain, "give a DNS name, such as captions.example.com")
+        requests = self.requests_per_5_minutes
+        _require(requests >= 10, "requests_per_5_minutes", requests, "take 10 or more, the firewall's least")
+        listed = re.fullmatch("pl-[0-9a-f]{8,17}", self.prefix_list)
+        _require(listed is not None, "prefix_list", self.prefix_list, "give its id, pl- and hexadecimal digits")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """When people are told. email: to whom; nothing makes the topic alone."""
+
+    email: str = ""
+    p99_s: float = 5.0
+    error_share: float = 0.01
+    refused_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        _require(not self.email or "@" in self.email, "email", self.email, "give an address, or nothing")
+        _require(self.p99_s > 0, "p99_s", self.p99_s, "take more than 0")
+        for name in ("error_share", "refused_share"):
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "give a share between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Whose workflows may deploy. repository: OWNER/NAME on GitHub. environment: of its settings, whose rules say
+    which branch and after whose review. provider_arn: of GitHub's OIDC provider where the account has one; nothing
+    makes it."""
+
+    repository: str = "OWNER/openblip"
+    environment: str = "production"
+    provider_arn: str = ""
+
+    def __post_init__(self) -> None:
+        named = re.fullmatch(r"[\w.-]+/[\w.-]+", self.repository)
+        _require(named is not None, "repository", self.repository, "write OWNER/NAME")
+        _require(bool(re.fullmatch(r"[\w.-]+", self.environment)), "environment", self.environment, "name one")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """A deployment. Raises OptionError that names the setting, its value and the remedy."""
 
@@ -196,7 +270,11 @@ class Settings:
     task: Task = Task()
     scaling: Scaling = Scaling()
     drain: Drain = Drain()
-    prices: Prices = field(default_factory=Prices)
+    service: Service = Service()
+    web: Web = Web()
+    alarms: Alarms = Alarms()
+    pipeline: Pipeline = Pipeline()
+    prices: Prices = Prices()
 
     def __post_init__(self) -> None:
         named = re.fullmatch("[a-z][a-z0-9-]{1,19}", self.name)
@@ -208,3 +286,4 @@ class Settings:
         longest, cooldown = self.drain.longest_s, self.scaling.scale_in_cooldown_s
         remedy = f"take {longest} or more, what a task takes to drain and end"
         _require(cooldown >= longest, "scale_in_cooldown_s", cooldown, remedy)
+        _require(self.drain.request_s < 60, "request_s", self.drain.request_s, "CloudFront waits 60 s for an answer")
