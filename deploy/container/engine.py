@@ -47,6 +47,7 @@ class Podman:
     """Images and layers below one folder, which may be kept for the next run."""
 
     def __init__(self, folder: Path) -> None:
+        self._mounted = folder / "storage" / "overlay"
         state = folder / "state"
         shutil.rmtree(state, ignore_errors=True)  # its mounts went with the namespace of the run before
         self._command = ["podman", "--root", str(folder / "storage"), "--storage-driver", "overlay"]
@@ -59,6 +60,10 @@ class Podman:
         if check and done.returncode:
             raise ProofError(f"podman {' '.join(arguments[:2])} ended with {done.returncode}:\n{done.stderr[-2000:]}")
         return done
+
+    def close(self) -> None:
+        """Let go of the folder, so that it can be removed."""
+        subprocess.run(["umount", "--recursive", str(self._mounted)], capture_output=True, check=False)
 
     def import_root(self, tar: Path, name: str) -> None:
         """A root that was made here, as an image."""

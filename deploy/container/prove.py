@@ -59,6 +59,20 @@ def prove(work: Path, starts: int) -> dict[str, Any]:
     """All of it. Raises ProofError with what did not hold."""
     work.mkdir(parents=True, exist_ok=True)
     podman = Podman(work / "podman")
+    try:
+        found = build(podman, work)
+        trials = Trials(podman, CHECKOUT, work, _say)
+        found["starts"] = trials.starts(TAGS["mini"], starts)
+        found["memory_bytes"] = trials.serves(TAGS["mini"])
+        trials.holds_nothing_else(TAGS["mini"])
+        trials.takes_a_mounted_model(TAGS["none"])
+    finally:
+        podman.close()
+    return found
+
+
+def build(podman: Podman, work: Path) -> dict[str, Any]:
+    """The images with and without weights; what that took and what they are."""
     bases, files = make_bases(podman, work), registry_files(work)
     found: dict[str, Any] = {"build_s": {}, "bytes": {}, "packed_bytes": {}}
     for model, tag in TAGS.items():
@@ -68,11 +82,6 @@ def prove(work: Path, starts: int) -> dict[str, Any]:
         found["bytes"][model] = podman.image(tag)["Size"]
         found["packed_bytes"][model] = packed_bytes(podman, tag, work / "image.tar")
     found["layers"] = layers(podman, TAGS["mini"])
-    trials = Trials(podman, CHECKOUT, work, _say)
-    found["starts"] = trials.starts(TAGS["mini"], starts)
-    found["memory_bytes"] = trials.serves(TAGS["mini"])
-    trials.holds_nothing_else(TAGS["mini"])
-    trials.takes_a_mounted_model(TAGS["none"])
     return found
 
 
