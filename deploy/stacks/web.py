@@ -22,8 +22,8 @@ from deploy.stacks.explained import explain
 from deploy.stacks.storage import private_bucket
 from openblip.serve.page import BUILT, page_policy
 
-SERVICE_PATHS = ("/v1/*", "/docs", "/openapi.json")
-"""What CloudFront asks the service for; /healthz, /readyz and /metrics stay inside."""
+SERVICE_PATHS = ("/v1/*", "/docs", "/openapi.json", "/readyz")
+"""What CloudFront asks the service for: the page asks /readyz too. /healthz and /metrics stay inside."""
 
 _YEAR = Duration.days(365)
 

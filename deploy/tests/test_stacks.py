@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from aws_cdk.assertions import Match, Template
+import re
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
 
 from deploy.settings import Settings
-from deploy.tests.conftest import Assembly
+from deploy.tests.conftest import CHECKOUT, Assembly
 from openblip.serve.figures import NAMESPACE
 from openblip.serve.page import page_policy
 from openblip.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from aws_cdk.assertions import Template
 
 DEFAULTS = Settings()
 
@@ -37,9 +40,9 @@ def test_the_network_has_no_way_out_and_few_doors(assembly: Assembly) -> None:
 
 def test_the_cache_asks_for_a_user_and_its_url_is_a_secret(assembly: Assembly) -> None:
     template = assembly.templates["data"]
-    template.has_resource_properties(
-        "AWS::ElastiCache::ServerlessCache", {"Engine": "valkey", "UserGroupId": Match.any_value()}
-    )
+    cache = only(template, "AWS::ElastiCache::ServerlessCache")
+    assert cache["Engine"] == "valkey"
+    assert cache["UserGroupId"] == {"Ref": next(iter(template.find_resources("AWS::ElastiCache::UserGroup")))}
     user = only(template, "AWS::ElastiCache::User")
     assert "-@all" in user["AccessString"]
     assert "-@dangerous" in user["AccessString"]
@@ -187,7 +190,7 @@ def test_cloudfront_is_the_one_public_door(assembly: Assembly) -> None:
     assert distribution["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
     assert "WebACLId" in distribution
     behaviors = {each["PathPattern"]: each for each in distribution["CacheBehaviors"]}
-    assert set(behaviors) == {"/v1/*", "/docs", "/openapi.json"}
+    assert set(behaviors) == {"/v1/*", "/docs", "/openapi.json", "/readyz"}
     assert {each["ViewerProtocolPolicy"] for each in behaviors.values()} == {"https-only"}
     assert distribution["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
     template.has_resource_properties(
@@ -196,6 +199,18 @@ def test_cloudfront_is_the_one_public_door(assembly: Assembly) -> None:
     reads = [each["OriginReadTimeout"] for origin in distribution["Origins"] if (each := origin.get("VpcOriginConfig"))]
     assert reads
     assert min(reads) > DEFAULTS.drain.request_s
+
+
+def test_all_that_the_page_needs_is_asked_of_the_service(assembly: Assembly) -> None:
+    from deploy.stacks.web import SERVICE_PATHS
+
+    files = [*(CHECKOUT / "web" / "lib").rglob("*.ts"), *(CHECKOUT / "web" / "components").rglob("*.tsx")]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.name != "schema.ts"]
+    address = re.compile(r"""["'`](/(?:v1/|readyz|healthz|metrics|docs|openapi)[a-z/.]*)""")
+    asked = {found for text in texts for found in address.findall(text)}
+    assert {"/readyz", "/v1/caption", "/metrics"} <= asked
+    refused = {path for path in asked if not any(fnmatch(path, pattern) for pattern in SERVICE_PATHS)}
+    assert refused == {"/metrics"}, "without which the page does not show the queue"
 
 
 def test_the_page_has_the_policy_of_the_scripts_that_were_built(assembly: Assembly) -> None:
@@ -210,9 +225,7 @@ def test_the_page_has_the_policy_of_the_scripts_that_were_built(assembly: Assemb
 
 def test_a_bulk_job_goes_on_after_spot_took_it(assembly: Assembly) -> None:
     template = assembly.templates["bulk"]
-    template.has_resource_properties(
-        "AWS::Batch::ComputeEnvironment", {"ComputeResources": Match.object_like({"Type": "FARGATE_SPOT"})}
-    )
+    assert only(template, "AWS::Batch::ComputeEnvironment")["ComputeResources"]["Type"] == "FARGATE_SPOT"
     job = only(template, "AWS::Batch::JobDefinition")
     assert job["RetryStrategy"]["Attempts"] == 10
     final = {(each["Action"], each["OnExitCode"]) for each in job["RetryStrategy"]["EvaluateOnExit"]}

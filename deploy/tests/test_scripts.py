@@ -1,0 +1,180 @@
+"""The pipeline's scripts, run beside programs that stand in for aws, docker and the CDK and note their calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from deploy.tests.conftest import CHECKOUT
+
+SCRIPTS = CHECKOUT / "deploy" / "scripts"
+DIGEST = "sha256:" + "ab" * 32
+
+
+class Bench:
+    """Programs that note their calls and answer with what a file says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes = folder / "calls"
+
+    def add(self, name: str, body: str = "") -> None:
+        """A program of that name, which notes how it is called and then does this."""
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> "{self.notes}"\n{body}\n', encoding="utf-8")
+        path.chmod(0o755)
+
+    def run(self, script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A script, with these programs before all others."""
+        around = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", **environment}
+        command = ["bash", str(script), *arguments]
+        return subprocess.run(command, env=around, capture_output=True, text=True, check=False, timeout=60)
+
+    @property
+    def calls(self) -> list[str]:
+        """How they were called."""
+        return self.notes.read_text(encoding="utf-8").splitlines() if self.notes.is_file() else []
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return Bench(folder)
+
+
+def scanned(bench: Bench, counts: dict[str, int] | None) -> subprocess.CompletedProcess[str]:
+    """image.sh, where the registry's scan found so much."""
+    bench.add("docker", "cat > /dev/null; echo building")
+    bench.add(
+        "aws",
+        f"""case "$*" in
+        *describe-repositories*) echo 1.dkr.ecr.example/openblip;;
+        *get-login-password*) echo secret;;
+        *describe-image-scan-findings*) echo '{json.dumps(counts)}';;
+        *describe-images*) echo {DIGEST};;
+        esac""",
+    )
+    return bench.run(SCRIPTS / "image.sh", "openblip", "v1")
+
+
+def test_an_image_is_pushed_and_told_by_its_digest_alone(bench: Bench) -> None:
+    answer = scanned(bench, {"MEDIUM": 3})
+    assert (answer.returncode, answer.stdout) == (0, f"digest={DIGEST}\n"), answer.stderr
+    assert "docker buildx build --pull --provenance=false --tag 1.dkr.ecr.example/openblip:v1 --push ." in bench.calls
+    order = [call.split()[2] for call in bench.calls if call.startswith("aws")]
+    assert order.index("wait") < order.index("describe-image-scan-findings")
+    assert "secret" not in "".join(bench.calls)
+
+
+@pytest.mark.parametrize("counts", [{"HIGH": 1}, {"CRITICAL": 2, "LOW": 1}])
+def test_a_fault_that_the_scan_finds_ends_it(bench: Bench, counts: dict[str, int]) -> None:
+    answer = scanned(bench, counts)
+    assert answer.returncode == 1
+    assert "digest=" not in answer.stdout
+
+
+def test_a_scan_that_finds_nothing_at_all_is_fine(bench: Bench) -> None:
+    assert scanned(bench, None).returncode == 0
+
+
+@pytest.mark.parametrize(("said", "version"), [(f"echo {DIGEST}", DIGEST), ("echo None", ""), ("exit 254", "")])
+def test_what_runs_is_told_and_nothing_where_nothing_runs(bench: Bench, said: str, version: str) -> None:
+    bench.add("aws", said)
+    answer = bench.run(SCRIPTS / "running.sh", "openblip")
+    assert (answer.returncode, answer.stdout) == (0, f"version={version}\n")
+
+
+def deployed(bench: Bench, settings: Path, **environment: str) -> list[str]:
+    """How deploy.sh, in a copy of the checkout, calls the CDK."""
+    root = bench.folder.parent / "checkout"
+    (root / "deploy" / "node_modules" / ".bin").mkdir(parents=True)
+    shutil.copytree(SCRIPTS, root / "deploy" / "scripts")
+    bench.add("cdk")
+    (bench.folder / "cdk").rename(root / "deploy" / "node_modules" / ".bin" / "cdk")
+    answer = bench.run(root / "deploy" / "scripts" / "deploy.sh", str(settings), "v2", **environment)
+    assert answer.returncode == 0, answer.stderr
+    return bench.calls
+
+
+def test_a_deployment_names_its_settings_image_and_certificates(bench: Bench, tmp_path: Path) -> None:
+    settings = tmp_path / "production.toml"
+    settings.touch()
+    given = {"BALANCER_CERTIFICATE": "arn:b", "WEB_CERTIFICATE": "arn:w", "DEPLOYMENT": "photos"}
+    [call] = deployed(bench, settings, **given)
+    assert "--context version=v2" in call
+    assert f"--context settings={settings}" in call
+    assert "--parameters photos-service:CertificateArn=arn:b --parameters photos-web:CertificateArn=arn:w" in call
+
+
+def test_without_a_file_and_certificates_it_has_the_defaults_and_those_of_last_time(
+    bench: Bench, tmp_path: Path
+) -> None:
+    [call] = deployed(bench, tmp_path / "none.toml", BALANCER_CERTIFICATE="", WEB_CERTIFICATE="")
+    assert "settings=" not in call
+    assert "--parameters" not in call
+
+
+def test_the_page_goes_after_its_files_and_old_ones_go_last(bench: Bench, tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    (root / "src" / "openblip" / "serve" / "built_page" / "_next").mkdir(parents=True)
+    (root / "deploy").mkdir()
+    shutil.copytree(SCRIPTS, root / "deploy" / "scripts")
+    bench.add("aws", 'case "$*" in *PageBucket*) echo pages;; *DistributionId*) echo D1;; esac')
+    answer = bench.run(root / "deploy" / "scripts" / "publish_page.sh", "openblip")
+    assert answer.returncode == 0, answer.stderr
+    files, page, old = (call for call in bench.calls if " s3 sync " in f" {call} ")
+    assert "_next s3://pages/_next" in files
+    assert "immutable" in files
+    assert "no-cache" in page
+    assert ["--delete" in each for each in (files, page, old)] == [False, False, True]
+    assert all("--exclude policy.json" in each for each in (files, page, old))
+    assert "--distribution-id D1" in bench.calls[-1]
+
+
+class Service(BaseHTTPRequestHandler):
+    """Answers with a caption, and notes the key that it was asked with."""
+
+    text, keys = "a dog", list[str]()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.keys.append(self.headers.get("Authorization", ""))
+        body = json.dumps({"results": [{"captions": [{"text": self.text}]}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(("text", "code"), [("a dog", 0), ("", 1)])
+def test_the_smoke_test_wants_a_caption(
+    bench: Bench, address: str, text: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Service, "text", text)
+    monkeypatch.setattr(Service, "keys", [])
+    answer = bench.run(SCRIPTS / "smoke.sh", f"{address}/", OPENBLIP_API_KEY="ob_key")
+    assert answer.returncode == code, answer.stderr
+    assert answer.stdout.strip() == text
+    assert Service.keys == ["Bearer ob_key"]
