@@ -39,7 +39,7 @@ class Pipeline(Stack):
             max_session_duration=Duration.hours(1),
         )
         repository.grant_pull_push(self.role)
-        repository.grant(self.role, "ecr:DescribeImageScanFindings", "ecr:DescribeImages")
+        repository.grant(self.role, "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeRepositories")
         self._allow_cdk()
         self._allow_page(settings)
         explain(self.role, "The token of the registry is of the account.", "AwsSolutions-IAM5[Resource::*]")
@@ -68,11 +68,8 @@ class Pipeline(Stack):
             resources=[f"arn:aws:cloudfront::{self.account}:distribution/*"],
         )
         told = iam.PolicyStatement(
-            actions=["cloudformation:DescribeStacks", "ecs:DescribeServices"],
-            resources=[
-                f"arn:aws:cloudformation:*:{self.account}:stack/{settings.name}-*/*",
-                f"arn:aws:ecs:{self.region}:{self.account}:service/{settings.name}/{settings.name}",
-            ],
+            actions=["cloudformation:DescribeStacks"],
+            resources=[f"arn:aws:cloudformation:*:{self.account}:stack/{settings.name}-*/*"],
         )
         for statement in (files, fresh, told):
             self.role.add_to_policy(statement)

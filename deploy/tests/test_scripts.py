@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.tests.conftest import CHECKOUT
+from deploy.tests.conftest import CHECKOUT, Assembly
 
 SCRIPTS = CHECKOUT / "deploy" / "scripts"
 DIGEST = "sha256:" + "ab" * 32
@@ -138,6 +139,25 @@ def test_the_page_goes_after_its_files_and_old_ones_go_last(bench: Bench, tmp_pa
     assert ["--delete" in each for each in (files, page, old)] == [False, False, True]
     assert all("--exclude policy.json" in each for each in (files, page, old))
     assert "--distribution-id D1" in bench.calls[-1]
+
+
+def test_the_pipelines_role_may_do_what_its_scripts_do(assembly: Assembly) -> None:
+    texts = [path.read_text(encoding="utf-8").replace("\\\n", "") for path in SCRIPTS.glob("*.sh")]
+    called = {found for text in texts for found in re.findall(r"\baws ([a-z0-9]+) (wait )?([a-z-]+)", text)}
+    others = {
+        "ecr:GetLoginPassword": {"ecr:GetAuthorizationToken"},
+        "ecr:ImageScanComplete": {"ecr:DescribeImageScanFindings"},
+        "s3:Sync": {"s3:ListBucket", "s3:PutObject", "s3:DeleteObject"},
+    }
+    wanted: set[str] = set()
+    for service, _, verb in called:
+        action = f"{service}:{verb.title().replace('-', '')}"
+        wanted |= others.get(action, {action})
+    assert len(wanted) >= 9
+    policies = assembly.resources("pipeline", "AWS::IAM::Policy")
+    statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
+    given = [each["Action"] if isinstance(each["Action"], list) else [each["Action"]] for each in statements]
+    assert wanted <= {action for actions in given for action in actions}
 
 
 class Service(BaseHTTPRequestHandler):
