@@ -9,9 +9,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
 
 import promql_parser
 import pytest
@@ -19,7 +23,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.container import checks
-from deploy.container.draining import drain
+from deploy.container.draining import ask, drain, picture
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FOLDER = CHECKOUT / "deploy" / "monitoring"
@@ -33,12 +37,15 @@ RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 OF_PROMETHEUS = {"up": {"job", "instance"}}  # what it says itself of whom it asks, and adds to what they say
 
 
-@pytest.fixture(scope="module")
-def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """/metrics of a service that did every task, refused something, counted for its rate limit, and is drained then."""
-    folder = tmp_path_factory.mktemp("service")
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one that did every task, refused something, counted for its rate limit, and is drained then."""
+    folder, port = tmp_path_factory.mktemp("service"), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLIP_")}
     environment |= {"OPENBLIP_CACHE": str(folder), "OPENBLIP_RATE": "100000/minute", "OPENBLIP_TIMEOUT_S": "30"}
     command = [sys.executable, "-m", "openblip", "serve", "--port", str(port)]
@@ -51,7 +58,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert checks.caption_by_curl(url, PHOTO) == "a boy in a red shirt is playing a game"
         assert "; " in checks.every_task(url, PHOTO)
         checks.figures(url)
-        yield checks.curl(f"{url}/metrics")
+        yield url
         found = drain(url, process.pid)
         assert isinstance(found["before"], dict)
         assert set(found["before"]) <= {200, 503}, "no accepted request is lost"
@@ -63,10 +70,10 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def known(answer: str) -> dict[str, set[str]]:
-    """Each name of the answer with its labels."""
+def known(service: str) -> dict[str, set[str]]:
+    """Each name of its /metrics with its labels."""
     found = dict(OF_PROMETHEUS)
-    for family in text_string_to_metric_families(answer):
+    for family in text_string_to_metric_families(checks.curl(f"{service}/metrics")):
         for sample in family.samples:
             found.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
     return found
@@ -105,9 +112,8 @@ def faults(text: str, known: dict[str, set[str]]) -> list[str]:
 
 
 def test_names_and_labels_of_panels_and_rules_are_those_of_the_service(known: dict[str, set[str]]) -> None:
-    asked = expressions()
-    assert len(asked) > 25
-    assert {where: found for where, text in asked if (found := faults(text, known))} == {}
+    assert len(expressions()) > 25
+    assert {where: found for where, text in expressions() if (found := faults(text, known))} == {}
 
 
 def test_a_wrong_name_or_label_is_found(known: dict[str, set[str]]) -> None:
@@ -125,9 +131,9 @@ def test_events_that_are_asked_for_are_those_of_the_code() -> None:
     text = (CHECKOUT / "docs" / "serving.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))))
     documented |= {"encoding_hit", "encoding_miss"}
-    asked = [events for _, expr in expressions() for events in re.findall(r'event=~?"([\w|]+)"', expr)]
-    assert asked
-    assert {event for events in asked for event in events.split("|")} - documented == set()
+    named = [events for _, expr in expressions() for events in re.findall(r'event=~?"([\w|]+)"', expr)]
+    assert named
+    assert {event for events in named for event in events.split("|")} - documented == set()
 
 
 def test_panels_have_room_and_the_data_source_that_is_provisioned() -> None:
@@ -150,12 +156,79 @@ def test_every_alert_is_explained() -> None:
     assert [name for name in alerts if f"| `{name}` |" not in page] == []
 
 
+def program(name: str) -> str:
+    """Its path; without it the test is skipped, or fails where it is required."""
+    found = shutil.which(name)
+    if found is None:
+        reason = f"needs {name}: install the package prometheus"
+        if os.environ.get("OPENBLIP_REQUIRE_PROMTOOL") == "1":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return found
+
+
 @pytest.mark.parametrize("command", ["check config prometheus.yml", "test rules rules_test.yml"])
 def test_promtool_takes_the_files(command: str) -> None:
-    program = shutil.which("promtool")
-    if program is None:
-        if os.environ.get("OPENBLIP_REQUIRE_PROMTOOL") == "1":
-            pytest.fail("needs promtool: install the package prometheus", pytrace=False)
-        pytest.skip("needs promtool: install the package prometheus")
-    done = subprocess.run([program, *command.split()], cwd=FOLDER, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program("promtool"), *command.split()], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def prometheus(service: str, tmp_path: Path) -> Iterator[str]:
+    """The address of one with the project's files, which asks the service every half second. Its name in the compose
+    network is not known here, so that its address stands for it."""
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text("utf-8"))
+    config["global"] = dict.fromkeys(config["global"], "500ms")
+    [job] = config["scrape_configs"]
+    del job["dns_sd_configs"]
+    job["static_configs"] = [{"targets": [service.removeprefix("http://")]}]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    shutil.copy(FOLDER / "rules.yml", tmp_path)
+    port = free_port()
+    command = [program("prometheus"), f"--config.file={tmp_path / 'prometheus.yml'}"]
+    command += [f"--storage.tsdb.path={tmp_path / 'figures'}", f"--web.listen-address=127.0.0.1:{port}"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def asked(address: str, path: str, **query: str) -> Any:
+    """Of Prometheus' interface; nothing as long as it does not listen."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/v1/{path}?{urlencode(query)}", timeout=5) as answer:
+            return json.loads(answer.read())["data"]
+    except URLError as error:
+        if isinstance(error, HTTPError):
+            raise AssertionError(f"{query}: {error.read().decode()}") from None
+        return {}
+
+
+def test_prometheus_has_something_for_every_panel_under_load(service: str, prometheus: str) -> None:
+    # What this service had no reason to do, it does not count.
+    rare = {"Refused, by reason", "Failures", "openblip:failed:share", "openblip:refused:share"}
+    empty = [(where, text) for where, text in expressions() if where not in rare]
+    numbers, deadline = iter(range(10**6, 10**9)), time.monotonic() + 30
+    while empty and time.monotonic() < deadline:
+        assert ask(service, picture(next(numbers))) == 200
+        assert checks.caption_by_curl(service, PHOTO)
+        empty = [
+            (where, text)
+            for where, text in empty
+            if not asked(prometheus, "query", query=text.replace("[1m]", "[5s]")).get("result")
+            and not (where.startswith("Openblip") and _is_quiet(prometheus, where))
+        ]
+    assert empty == []
+    rules = [rule for group in asked(prometheus, "rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}
+
+
+def _is_quiet(prometheus: str, alert: str) -> bool:
+    """Whether its rule was evaluated, and nothing is the matter."""
+    rules = [rule for group in asked(prometheus, "rules").get("groups", []) for rule in group["rules"]]
+    return [(rule["health"], rule["state"]) for rule in rules if rule["name"] == alert] == [("ok", "inactive")]
