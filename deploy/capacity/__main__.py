@@ -20,6 +20,7 @@ from benchmarks.load.__main__ import limited, work_folder
 from benchmarks.machine import machine
 from deploy.capacity import plan, plot, report
 from deploy.capacity.curves import Curves
+from deploy.capacity.engine import SIZES
 from deploy.capacity.measure import measure
 from deploy.capacity.task import TaskSize
 from deploy.pages import CHECKOUT, put_into
@@ -76,8 +77,8 @@ def _measure(arguments: argparse.Namespace) -> int:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine(load_before, ("openblip", "openvino")),
         }
-        asked = 120 if arguments.model == "mini" else 30
-        curves = measure(Setup(work, folder, recipe), arguments.precision, notes, asked=asked)
+        asked, sizes = (120, SIZES) if arguments.model == "mini" else (20, SIZES[:5])
+        curves = measure(Setup(work, folder, recipe), arguments.precision, notes, asked=asked, sizes=sizes)
     output = arguments.output or FOLDER / "curves" / f"{name}.json"
     curves.write(output)
     print(output.read_text(encoding="utf-8"))

@@ -17,7 +17,8 @@ class Curves:
 
     threads: of the engine; batch_s: of a batch by its pictures, on the clock with that many threads. read_s: decoding
     and resizing a picture. front_s: all else that a request takes of the task, cached_s: what one takes whose result is
-    in the cache already, refused_s: one that is refused at once. outside_s: the client, the balancer and Redis, of each
+    in the cache already, refused_s: one that is refused at once. wake_s: more of
+    one that finds the task idle, its caches cold. outside_s: the client, the balancer and Redis, of each
     request. start_s: from the process's start until it is ready, on the clock. slowdown: see `Processor`.
     """
 
@@ -29,6 +30,7 @@ class Curves:
     cached_s: float
     refused_s: float
     start_s: float
+    wake_s: float = 0.0
     outside_s: float = 0.0
     slowdown: float = 1.0
     notes: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +43,8 @@ class Curves:
             raise OptionError(f"threads={self.threads}, slowdown={self.slowdown}: neither can be below 1")
         times = {**{f"batch_s[{size}]": time for size, time in self.batch_s.items()},
                  "read_s": self.read_s, "front_s": self.front_s, "cached_s": self.cached_s,
-                 "refused_s": self.refused_s, "start_s": self.start_s, "outside_s": self.outside_s}  # fmt: skip
+                 "refused_s": self.refused_s, "start_s": self.start_s, "wake_s": self.wake_s,
+                 "outside_s": self.outside_s}  # fmt: skip
         for name, time in times.items():
             if not 0 <= time < float("inf") or (time == 0 and name.startswith("batch")):
                 raise OptionError(f"{name}={time!r} is no time of work: measure it again")

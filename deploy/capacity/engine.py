@@ -13,6 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from openblip import Blip
 
 SIZES = (1, 2, 4, 8, 16, 32)
 
@@ -27,7 +33,7 @@ class Engine:
     cores: tuple[int, ...]
     pictures: Path
     sizes: Sequence[int] = SIZES
-    seconds: float = 2.0
+    seconds: float = 3.0
 
     def start(self) -> subprocess.Popen[str]:
         """Begin to measure."""
@@ -40,8 +46,9 @@ class Engine:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def found(process: subprocess.Popen[str], limit_s: float = 300.0) -> tuple[dict[int, float], float]:
-    """Seconds of batches by size, and of reading a picture. Raises RuntimeError with its last words."""
+def found(process: subprocess.Popen[str], limit_s: float = 300.0) -> tuple[dict[int, float], float, float]:
+    """Seconds of batches by size, of reading a picture, and CPU seconds of a batch of one. Raises RuntimeError
+    with its last words."""
     try:
         output, errors = process.communicate(timeout=limit_s)
     finally:
@@ -49,11 +56,15 @@ def found(process: subprocess.Popen[str], limit_s: float = 300.0) -> tuple[dict[
     if process.returncode:
         raise RuntimeError(f"the engine alone: {errors.strip().splitlines()[-1:]}")
     result = json.loads(output.splitlines()[-1])
-    return {int(size): seconds for size, seconds in result["batch_s"].items()}, float(result["read_s"])
+    return (
+        {int(size): seconds for size, seconds in result["batch_s"].items()},
+        float(result["read_s"]),
+        float(result["lone_s"]),
+    )
 
 
 def main() -> None:
-    """Print lower quartiles as JSON."""
+    """Print medians as JSON."""
     parser = argparse.ArgumentParser(description="Batches of the engine, and reading, in seconds.")
     parser.add_argument("model")
     for name in ("precision", "threads", "cores", "pictures", "sizes", "seconds"):
@@ -61,36 +72,63 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.cores:
         os.sched_setaffinity(0, {int(core) for core in arguments.cores.split(",")})
-    from openblip import Blip
+    from openblip import Blip  # only now: the cores are chosen before anything starts threads
 
     blip = Blip.load(arguments.model, precision=arguments.precision or None, threads=int(arguments.threads))
     files = sorted(Path(arguments.pictures).glob("*.jpg"))
     sizes = [int(size) for size in arguments.sizes.split(",")]
     files = files[: max(sizes)]
     blip.caption(files[:2])
-    read_s, batch_s = _read_s(blip, files), {}
+    read_s, batch_s, lone_s = _read_s(blip, files), {}, 0.0
     for size in sizes:
-        times: list[float] = []
+        samples: list[Sample] = []
         end_s = time.perf_counter() + float(arguments.seconds)
-        while len(times) < 3 or time.perf_counter() < end_s:
-            began_s = time.process_time()
-            blip.caption(files[:size])
-            used_s = time.process_time() - began_s - size * read_s
-            # Of one thread the CPU's time, which does not grow when others take the core for a moment.
-            times.append(used_s if arguments.threads == "1" else blip.timing.encode_s + blip.timing.search_s)
-        batch_s[size] = statistics.quantiles(times, n=4)[0]  # what disturbs makes it only longer
-    print(json.dumps({"batch_s": batch_s, "read_s": read_s}))
+        while len(samples) < 4 or time.perf_counter() < end_s:
+            samples.append(_sample(blip, files[:size], read_s))
+        quiet = quietest(samples)
+        lone_s = statistics.median(sample.cpu_s for sample in quiet) if size == 1 else lone_s
+        # Of one thread the CPU's time, which does not grow when others take the core for a moment.
+        batch_s[size] = statistics.median(
+            sample.cpu_s if arguments.threads == "1" else sample.clock_s for sample in quiet
+        )
+    print(json.dumps({"batch_s": batch_s, "read_s": read_s, "lone_s": lone_s}))
 
 
-def _read_s(blip: object, files: Sequence[Path]) -> float:
-    """As `serve.worker` reads, one thread, the best of three rounds."""
+@dataclass(frozen=True)
+class Sample:
+    """A batch. others: cores that other processes kept busy meanwhile."""
+
+    cpu_s: float
+    clock_s: float
+    others: float
+
+
+def quietest(samples: Sequence[Sample]) -> list[Sample]:
+    """The half of them in which other processes did least: cores share caches, if not more."""
+    return sorted(samples, key=lambda sample: sample.others)[: (len(samples) + 1) // 2]
+
+
+def _sample(blip: Blip, files: Sequence[Path], read_s: float) -> Sample:
+    busy_s, own_s, began_s = _busy_s(), time.process_time(), time.perf_counter()
+    blip.caption(files)
+    own_s, seconds = time.process_time() - own_s, time.perf_counter() - began_s
+    engine_s = blip.timing.encode_s + blip.timing.search_s
+    return Sample(own_s - len(files) * read_s, engine_s, (_busy_s() - busy_s - own_s) / seconds)
+
+
+def _busy_s() -> float:
+    """CPU seconds of all processes of the machine."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.softirq)
+
+
+def _read_s(blip: Blip, files: Sequence[Path]) -> float:
+    """As `serve.worker` reads, one thread, the middle of three rounds."""
     import hashlib
 
-    from openblip import Blip
     from openblip.image import ImageLimits, load_image
     from openblip.pictures import loaded_from, needed_side
 
-    assert isinstance(blip, Blip)
     inputs = tuple(dict.fromkeys(blip.part(task).config.vision for task in blip.tasks))
     rounds = []
     for _ in range(3):
@@ -101,7 +139,7 @@ def _read_s(blip: object, files: Sequence[Path]) -> float:
             for array in loaded_from(image, b"", inputs).pixels:
                 digest.update(array.data)
         rounds.append((time.process_time() - began_s) / len(files))
-    return min(rounds)
+    return statistics.median(rounds)
 
 
 if __name__ == "__main__":

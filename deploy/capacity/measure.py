@@ -20,41 +20,71 @@ from typing import Any
 import psutil
 
 from benchmarks.load.processes import sampled
-from deploy.capacity.arrivals import Pattern
+from benchmarks.load.servers import counters
+from deploy.capacity.arrivals import Pattern, steady
 from deploy.capacity.curves import Curves
-from deploy.capacity.engine import Engine, found
+from deploy.capacity.engine import SIZES, Engine, found
 from deploy.trial.stand import Setup, Stand, standing
 from deploy.trial.tasks import TaskProcess
 
+_BUSY_S = 12.0
+_IN_HAND = 64
+_LITTLE_S = 0.2
 _SPACING_S = 2.0  # so many times what a request takes alone: the next one finds the task idle
 
 
-def measure(setup: Setup, precision: str | None, notes: dict[str, Any], *, asked: int = 120) -> Curves:
+def measure(
+    setup: Setup, precision: str | None, notes: dict[str, Any], *, asked: int = 120, sizes: Sequence[int] = SIZES
+) -> Curves:
     """setup: of a trial, whose tasks have a core each. asked: so many requests in each part."""
     recipe, core = setup.recipe, setup.recipe.cores[:1]
-    engine = Engine(recipe.model, precision, recipe.threads, core, setup.pictures)
-    batch_s, read_s = found(engine.start())
+    engine = Engine(recipe.model, precision, recipe.threads, core, setup.pictures, sizes)
+    batch_s, read_s, lone_s = found(engine.start())
     slowdown = _slowdown(engine, recipe.cores, batch_s)
     lone = replace(setup, folder=Path(mkdtemp(dir=setup.folder)), tasks=1, recipe=replace(recipe, cores=core))
-    alone_s = batch_s[1] * recipe.threads + read_s
+    alone_s = lone_s + read_s
     with standing(lone) as stand:
         start_s = _start_s(stand)
         first = _spaced(stand, asked, alone_s)
-        front_s = max(0.0, first["task"] - alone_s)
-        cached = _spaced(stand, asked, alone_s, hot=1.0)
-    refusing = replace(
-        lone, folder=Path(mkdtemp(dir=setup.folder)),
-        recipe=replace(lone.recipe, settings={**lone.recipe.settings, "OPENBLIP_MAX_REQUESTS": "1"}),
-    )  # fmt: skip
-    with standing(refusing) as stand:
-        refused_s = _refused_s(stand, alone_s + front_s)
-    outside_s = first["client"] + first["balancer"] + first["redis"]
+        cached = _spaced(stand, max(asked, 100), 0.01, hot=1.0)
+    with standing(_bounded(lone, 1)) as stand:
+        refused_s = _refused_s(stand, first["task"])
+    front_s = max(0.0, first["task"] - alone_s)
+    if alone_s < _LITTLE_S:  # else all of this is little beside the batch
+        with standing(_bounded(lone, _IN_HAND)) as stand:
+            front_s = min(front_s, _busy_front_s(stand, batch_s, read_s, refused_s))
+    front_s = max(front_s, cached["task"])  # at least what one from the cache takes, which does no batch
+    outside = {name: min(first[name], cached[name]) for name in ("client", "balancer", "redis")}
     return Curves(
         model=notes.get("model", recipe.model), threads=recipe.threads, batch_s=batch_s, read_s=read_s,
-        front_s=front_s, cached_s=min(cached["task"], front_s), refused_s=refused_s, start_s=start_s,
-        outside_s=outside_s, slowdown=slowdown,
-        notes={**notes, "outside": {name: first[name] for name in ("client", "balancer", "redis")}},
+        front_s=front_s, cached_s=cached["task"], refused_s=refused_s, start_s=start_s,
+        outside_s=sum(outside.values()), wake_s=max(0.0, first["task"] - alone_s - front_s), slowdown=slowdown,
+        notes={**notes, "outside": outside},
     )  # fmt: skip
+
+
+def _bounded(setup: Setup, requests: int) -> Setup:
+    """A task that takes so many requests at once; what it refuses, it refuses before it reads anything."""
+    settings = {"OPENBLIP_MAX_REQUESTS": str(requests), "OPENBLIP_MAX_QUEUE": str(max(64, requests))}
+    recipe = replace(setup.recipe, settings={**setup.recipe.settings, **settings})
+    return replace(setup, folder=Path(mkdtemp(dir=setup.folder)), recipe=recipe)
+
+
+def _busy_front_s(stand: Stand, batch_s: dict[int, float], read_s: float, refused_s: float) -> float:
+    """CPU seconds of a request beside its batch and its reading, of a task that always has work."""
+    threads = stand.recipe.threads
+    known = Curves("", threads, batch_s, read_s, 0.0, 0.0, 0.0, 0.0)
+    [managed] = stand.controller.serving()
+    url = f"http://127.0.0.1:{managed.task.port}"
+    before = counters(url)
+    seen = stand.run(steady(1.6 * known.rate(threads, 8), _BUSY_S), again=True)
+    after = counters(url)
+    names = [f"openblip_batch_pictures_{name}{{}}" for name in ("sum", "count")]
+    pictures, batches = (after[name] - before.get(name, 0.0) for name in names)
+    refused = sum(sent.status == 429 for sent in seen.sent)
+    engine_s = known.batch(max(1, round(pictures / batches))) * threads * batches
+    used_s = sum(used for name, used in seen.cpu_s.items() if name.startswith("task"))
+    return max(0.0, (used_s - engine_s - refused * refused_s) / pictures - read_s)
 
 
 def _slowdown(engine: Engine, cores: Sequence[int], alone: dict[int, float]) -> float:

@@ -25,6 +25,8 @@ GUARDS = (0.5, 0.7, None)
 HIT_RATES = (0.0, 0.3, 0.6, 0.9)
 SCALES = (10, 100, 1_000, 10_000, 100_000)
 P99_BOUND_S = 10.0
+REDIS_S = 0.03 / 491.2
+"""A core's seconds of Redis for a request from the cache, as docs/load.md has it."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def crowd(basis: Basis) -> Pattern:
     base = 0.6 * basis.task_rate()
     if basis.quick:
         return flash(base, at_s=120, hold_s=240, seconds=600)
-    return flash(base)
+    return flash(base, at_s=900, hold_s=1500, seconds=4800)
 
 
 def _policy(basis: Basis, guard: float | None, target: float, minimum: int) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def _policy(basis: Basis, guard: float | None, target: float, minimum: int) -> d
     found = entry(
         changed, run(changed.scenario(crowd(basis))), target=target, minimum=minimum, guard=guard, requests=requests
     )
-    day = diurnal(0.2 * basis.task_rate(), 4 * basis.task_rate(), 1200.0 if basis.quick else 21_600.0)
+    day = diurnal(0.2 * basis.task_rate(), 4 * basis.task_rate(), 1200.0 if basis.quick else 10_800.0)
     usual = entry(changed, run(changed.scenario(day)))
     return {**found, "usual_p99_s": usual["p99_s"], "usual_dollars_per_1000": usual["dollars_per_1000"],
             "usual_refused": usual["refused"]}  # fmt: skip
@@ -147,7 +149,7 @@ def days(basis: Basis) -> list[dict[str, Any]]:
 
 def _day(basis: Basis, number: int) -> dict[str, Any]:
     rate, seconds = basis.task_rate(), 1200.0 if basis.quick else 86_400.0
-    hot = Pictures(new=basis.new, hot=0.9, hot_from_s=120.0 if basis.quick else 1800.0)
+    hot = Pictures(new=basis.new, hot=0.9, hot_from_s=120.0 if basis.quick else 900.0)
     pattern, pictures, step_s = [
         (diurnal(0.2 * rate, 4 * rate, seconds), Pictures(new=basis.new), 300.0),
         (crowd(basis), Pictures(new=basis.new), 60.0),
@@ -159,9 +161,8 @@ def _day(basis: Basis, number: int) -> dict[str, Any]:
 
 def internet(basis: Basis) -> list[dict[str, Any]]:
     """How much of everything so many requests a second need, by the measured curves: no simulation, arithmetic. A task
-    is planned at 70% of what it can do. redis_cores: of one that costs what the measured one did."""
+    is planned at 70% of what it can do."""
     curves, hour = basis.curves, basis.settings.prices.task_hour(basis.settings.task)
-    redis_s = float(curves.notes.get("outside", {}).get("redis", 0.0))
     rows = []
     for rate in SCALES:
         for hit in HIT_RATES:
@@ -169,7 +170,7 @@ def internet(basis: Basis) -> list[dict[str, Any]]:
             cores = rate * ((1 - hit) * computed_s + hit * curves.cached_s) / 0.7
             tasks = -(-cores // basis.size.cores)
             rows.append({
-                "rate": rate, "hit": hit, "tasks": int(tasks), "redis_cores": rate * redis_s,
+                "rate": rate, "hit": hit, "tasks": int(tasks), "redis_cores": rate * REDIS_S,
                 "dollars_hour": tasks * hour, "dollars_per_1000": tasks * hour / (rate * 3.6),
             })  # fmt: skip
     return rows

@@ -106,19 +106,23 @@ class Task:
         self._when(asked.answer, lambda: among.pop(asked, None))
 
     def _arrived(self, asked: Asked) -> None:
-        self._in_loop(self.curves.cached_s, lambda: self._looked_up(asked))
+        woken_s = self.curves.wake_s if len(self.in_hand) == 1 else 0.0
+        self._in_loop(self.curves.cached_s, lambda: self._looked_up(asked, woken_s))
 
-    def _looked_up(self, asked: Asked) -> None:
+    def _looked_up(self, asked: Asked, woken_s: float = 0.0) -> None:
         found = self._results.find(asked.picture)
         if found is True:
             self._finish(asked, 0.0)
         elif found is False:
             self._results.begin(asked.picture, self.env.event())
-            self._to_read.append(asked)
-            self._read()
+            self._in_loop(woken_s, lambda: self._to_be_read(asked))
         else:  # another request computes it
             self._when(found, lambda: self._finish(asked, 0.0) if self._results.find(asked.picture) is True
                        else self._looked_up(asked))  # fmt: skip
+
+    def _to_be_read(self, asked: Asked) -> None:
+        self._to_read.append(asked)
+        self._read()
 
     def _read(self) -> None:
         while self._to_read and self._reading < self.size.readers:

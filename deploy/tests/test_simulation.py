@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose
 from deploy.capacity.arrivals import Pattern, Pictures, diurnal, flash, ramp, steady
 from deploy.capacity.cluster import Care, Cluster
 from deploy.capacity.curves import Curves
+from deploy.capacity.engine import Sample, quietest
 from deploy.capacity.processor import Processor
 from deploy.capacity.simulation import Outcome, Scenario, run
 from deploy.capacity.task import TaskSize
@@ -240,3 +241,19 @@ def test_curves_lie_on_lines_and_survive_their_file(tmp_path: Path) -> None:
     for wrong in ({"batch_s": {2: 1.0}}, {"read_s": -1.0}, {"slowdown": 0.5}, {"start_s": float("nan")}):
         with pytest.raises(OptionError):
             replace(REAL, **wrong)
+
+
+def test_batches_are_timed_when_others_do_least() -> None:
+    samples = [Sample(0.05, 0.05, 0.8), Sample(0.03, 0.03, 0.02), Sample(0.06, 0.07, 0.9), Sample(0.031, 0.03, 0.0)]
+    assert {sample.cpu_s for sample in quietest(samples)} == {0.03, 0.031}
+    assert quietest(samples[:1]) == samples[:1]
+
+
+def test_the_first_of_an_idle_task_takes_longer() -> None:
+    woken = replace(PLAIN, wake_s=0.01)
+    assert_allclose(run(Scenario(steady(1.0, 30.0), woken, tasks=1)).percentile_s(50), 0.03, rtol=0.01)
+    busy = [
+        run(Scenario(steady(100.0, 30.0), curves, TaskSize(max_batch=1), tasks=1)).rate(5.0)
+        for curves in (PLAIN, woken)
+    ]
+    assert_allclose(busy[0], busy[1], rtol=0.01)

@@ -31,7 +31,7 @@ RESULTS = CHECKOUT / "deploy" / "trial" / "results.json"
 PARTS = ("compare", *drills.DRILLS)
 PICTURES = 6000
 """As many different ones as the longest part but the soak asks for."""
-TRIAL_SIZE = TaskSize(cores=1.0, readers=os.cpu_count() or 1, max_batch=32, max_queue=32, max_requests=64)
+TRIAL_SIZE = TaskSize(cores=1.0, readers=os.cpu_count() or 1, max_batch=32, max_queue=64, max_requests=64)
 
 
 def main() -> int:
@@ -124,6 +124,7 @@ def _merged(
     known = json.loads(output.read_text(encoding="utf-8")) if output is not None and output.is_file() else {}
     facts = machine(load_before, ("openblip", "openvino", "uvicorn", "redis"))
     words = ["python", "-m", "deploy.trial", "--parts", arguments.parts]
+    words += ["--seconds", f"{arguments.seconds:g}"] if "compare" in found else []
     words += ["--soak", f"{arguments.soak:g}"] if "soak" in found else []
     words += ["--scale", f"{arguments.scale:g}"] if arguments.scale != 1 else []
     drilled = {name: entry for name, entry in found.items() if name != "compare"}

@@ -191,9 +191,10 @@ def _cached(seen: Seen, begin_s: float, end_s: float) -> float:
 
 
 def _last_broken_s(seen: Seen, begin_s: float, end_s: float) -> float | None:
-    """How long after the begin the last request was sent whose first try failed."""
+    """How long after the begin the last request was sent whose first try failed; what was sent less than a second
+    before the end may have met what came then."""
     failed = [
-        each.start_s - seen.began_s for each in seen.between(begin_s - 1.0, end_s) if each.first not in (200, 429)
+        each.start_s - seen.began_s for each in seen.between(begin_s - 1.0, end_s - 1.0) if each.first not in (200, 429)
     ]
     return max(failed) - begin_s if failed else None
 

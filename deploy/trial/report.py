@@ -76,7 +76,7 @@ def recovery(found: Mapping[str, Any]) -> str:
         words.append(f"replaced after {', '.join(f'{seconds:.1f}' for seconds in found['replaced_s'])} s")
     if "last_failed_try_s" in found:
         last = [seconds for seconds in found["last_failed_try_s"] if seconds is not None]
-        words.append(f"no try failed later than {max(last):.1f} s after" if last else "no try failed")
+        words.append(f"the last failed try was sent {max(last):.1f} s after" if last else "no try failed")
     if "cache_back_s" in found:
         back = found["cache_back_s"]
         words.append("the cache did not come back" if back is None else f"the cache again after {back:.1f} s")
