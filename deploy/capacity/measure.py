@@ -46,7 +46,9 @@ def measure(
     with standing(lone) as stand:
         start_s = _start_s(stand)
         first = _spaced(stand, asked, alone_s)
-        cached = _spaced(stand, max(asked, 100), 0.01, hot=1.0)
+        hot = max(asked, 100)
+        cached = _spaced(stand, hot, 0.01, hot=1.0)
+        cached["task"] = max(0.0, cached["task"] - first["task"] / hot)  # the first of them is computed
     with standing(_bounded(lone, 1)) as stand:
         refused_s = _refused_s(stand, first["task"])
     front_s = max(0.0, first["task"] - alone_s)
