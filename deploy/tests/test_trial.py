@@ -250,7 +250,7 @@ def test_tables_and_plot_of_a_trial(tmp_path: Path) -> None:
     text = report.markdown(result)
     assert "| 30% | 10.0 | 10.0 | 10.1 | +1% | 100 | 90 to 120 | 110 | +10% |" in text
     assert (
-        "| kill -9 | 180 | 9 | 1 | 2 | **0** | 40 | 90 | 95 | replaced after 4.0, 4.5 s; no try failed later than 0.2"
+        "| kill -9 | 180 | 9 | 1 | 2 | **0** | 40 | 90 | 95 | replaced after 4.0, 4.5 s; the last failed try was"
         in text
     )
     for table in text.split("\n\n"):
