@@ -177,14 +177,14 @@ def internet(basis: Basis) -> list[dict[str, Any]]:
 
 
 def choose(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The cheapest on a usual day of those that keep the usual p99 below the bound and refuse nothing then; of the
-    crowd, the fewest refusals within a tenth of that price."""
+    """The cheapest on a usual day of those that keep the usual p99 below the bound and refuse nothing then; among
+    those within 2% of that price the one that refuses least of the crowd, and then the cheapest for it."""
     fit = [each for each in found if each["usual_p99_s"] <= P99_BOUND_S and each["usual_refused"] < 0.001]
     if not fit:
         raise ValueError(f"no policy keeps the usual p99 below {P99_BOUND_S:g} s: take larger tasks")
     cheapest = min(each["usual_dollars_per_1000"] for each in fit)
-    near = [each for each in fit if each["usual_dollars_per_1000"] <= 1.1 * cheapest]
-    return min(near, key=lambda each: (round(each["refused"], 3), each["usual_dollars_per_1000"]))
+    near = [each for each in fit if each["usual_dollars_per_1000"] <= 1.02 * cheapest]
+    return min(near, key=lambda each: (round(each["refused"], 3), each["dollars_per_1000"]))
 
 
 def each(call: Callable[..., dict[str, Any]], arguments: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deploy.capacity.arrivals import flash
 from deploy.capacity.cluster import Care
 from deploy.capacity.curves import Curves
+from deploy.capacity.plan import choose
 from deploy.capacity.scaling import IN_FLIGHT, REQUESTS, Policy
 from deploy.capacity.simulation import Outcome, Scenario, run
 from deploy.capacity.task import TaskSize
@@ -111,3 +112,17 @@ def test_without_the_guard_tasks_come_and_go_in_turns() -> None:
     assert max(numbers) == 10
     assert min(numbers) == 2
     assert alone.share(429, begin_s=700, end_s=1800) > 0.02
+
+
+def policy(price: float, refused: float, crowd: float = 1.0, **more: float) -> dict[str, float]:
+    usual = {"usual_p99_s": 2.0, "usual_refused": 0.0, "usual_dollars_per_1000": price}
+    return {**usual, "refused": refused, "dollars_per_1000": crowd, **more}
+
+
+def test_the_cheapest_policy_is_chosen_then_who_refuses_least() -> None:
+    cheap, kinder, dear = policy(1.0, 0.05), policy(1.01, 0.04), policy(1.2, 0.0)
+    slow, refusing = policy(0.1, 0.0, usual_p99_s=11.0), policy(0.1, 0.0, usual_refused=0.01)
+    assert choose([cheap, kinder, dear, slow, refusing]) is kinder
+    assert choose([cheap, same := policy(1.0, 0.05, crowd=0.9), dear]) is same
+    with pytest.raises(ValueError, match="larger tasks"):
+        choose([slow, refusing])

@@ -1,0 +1,47 @@
+"""The capacity plan from end to end, with short loads: its tables, its plot, its arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from numpy.testing import assert_allclose
+
+from deploy.capacity import plan, plot, report
+from deploy.capacity.curves import Curves
+from deploy.capacity.task import TaskSize
+from deploy.pages import CHECKOUT
+from deploy.settings import Settings
+
+SLOW = Curves("slow", 2, {1: 0.6, 8: 4.0}, 0.007, 0.1, 0.003, 0.0006, 3.0)
+SIZE = TaskSize(cores=2.0, max_batch=8, max_queue=16, max_requests=32)
+
+
+def test_a_plan_is_made_written_and_drawn(tmp_path: Path) -> None:
+    basis = plan.Basis(SLOW, Settings(), SIZE, quick=True)
+    found = {
+        "one_task": plan.one_task(basis), "bounds": plan.bounds(basis), "policies": plan.policies(basis),
+        "days": plan.days(basis), "internet": plan.internet(basis),
+    }  # fmt: skip
+    shares = {row["share"]: row for row in found["one_task"]}
+    assert shares[0.3]["p99_s"] < shares[0.9]["p99_s"]
+    assert shares[0.3]["refused"] == 0 < shares[1.2]["refused"]
+    assert_allclose(shares[1.2]["rate"], basis.task_rate(), rtol=0.15)
+    hot = found["days"][2]
+    assert hot["cached"] > found["days"][1]["cached"]
+    thousand = next(row for row in found["internet"] if (row["rate"], row["hit"]) == (1000, 0.0))
+    assert_allclose(thousand["tasks"], 1000 / basis.task_rate() / 0.7, rtol=0.01)
+    task = {"vcpus": 2, "memory_gb": 4, "dollars_hour": 0.0987, "prices_on": "2026-11-23", "rate": basis.task_rate()}
+    chosen = found["policies"][0]
+    result = {**found, "chosen": chosen, "curves": asdict(SLOW), "size": asdict(SIZE), "task": task}
+    text = report.markdown(result)
+    for table in text.split("\n\n"):
+        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1
+    assert f"| **{chosen['requests']}** | **{chosen['target']:g}** | **{chosen['minimum']}** |" in text
+    plot.draw(result, tmp_path / "capacity.svg")
+    assert "chosen" in (tmp_path / "capacity.svg").read_text(encoding="utf-8")
+
+
+def test_the_curves_that_are_kept_can_be_read() -> None:
+    for name in ("mini", "base-random"):
+        assert Curves.read(CHECKOUT / "deploy" / "capacity" / "curves" / f"{name}.json").model == name
