@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# image.sh DEPLOYMENT TAG: builds the image for this machine's processor, pushes it and waits for the registry's scan, which
-# must find nothing high or critical. Prints digest=sha256:... for the next step, and everything else on stderr.
+# image.sh DEPLOYMENT TAG [SETTINGS]: builds the image for this machine's processor, with the model of the settings and with
+# what a library needs where they have one, pushes it and waits for the registry's scan, which must find nothing high or
+# critical. Prints digest=sha256:... for the next step, and everything else on stderr.
 set -euo pipefail
-deployment=$1 tag=$2
+deployment=$1 tag=$2 settings=${3:-}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 address=$(aws ecr describe-repositories --repository-names "$deployment" --query "repositories[0].repositoryUri" --output text)
 aws ecr get-login-password | docker login --username AWS --password-stdin "${address%%/*}" >&2
-docker buildx build --pull --provenance=false --tag "$address:$tag" --push . >&2
+arguments=()
+if [ -f "$settings" ]; then
+    mapfile -t arguments < <(python3 -c 'import sys, tomllib
+service = tomllib.load(open(sys.argv[1], "rb")).get("service", {})
+extras = "serve,search" if service.get("library") else "serve"
+print("--build-arg", "MODEL=" + service.get("model", "mini"), "--build-arg", "EXTRAS=" + extras, sep="\n")' "$settings")
+fi
+docker buildx build --pull --provenance=false "${arguments[@]}" --tag "$address:$tag" --push . >&2
 
 image=(--repository-name "$deployment" --image-id "imageTag=$tag")
 aws ecr wait image-scan-complete "${image[@]}"

@@ -52,7 +52,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(folder)
 
 
-def scanned(bench: Bench, counts: dict[str, int] | None) -> subprocess.CompletedProcess[str]:
+def scanned(bench: Bench, counts: dict[str, int] | None, *settings: str) -> subprocess.CompletedProcess[str]:
     """image.sh, where the registry's scan found so much."""
     bench.add("docker", "cat > /dev/null; echo building")
     bench.add(
@@ -64,7 +64,7 @@ def scanned(bench: Bench, counts: dict[str, int] | None) -> subprocess.Completed
         *describe-images*) echo {DIGEST};;
         esac""",
     )
-    return bench.run(SCRIPTS / "image.sh", "openblip", "v1")
+    return bench.run(SCRIPTS / "image.sh", "openblip", "v1", *settings)
 
 
 def test_an_image_is_pushed_and_told_by_its_digest_alone(bench: Bench) -> None:
@@ -74,6 +74,14 @@ def test_an_image_is_pushed_and_told_by_its_digest_alone(bench: Bench) -> None:
     order = [call.split()[2] for call in bench.calls if call.startswith("aws")]
     assert order.index("wait") < order.index("describe-image-scan-findings")
     assert "secret" not in "".join(bench.calls)
+
+
+def test_the_image_has_the_model_and_the_extras_of_the_settings(bench: Bench, tmp_path: Path) -> None:
+    settings = tmp_path / "production.toml"
+    settings.write_text('[service]\nmodel = "base"\nlibrary = true\n', encoding="utf-8")
+    assert scanned(bench, None, str(settings)).returncode == 0
+    [built] = [call for call in bench.calls if "buildx" in call]
+    assert "--build-arg MODEL=base --build-arg EXTRAS=serve,search --tag" in built
 
 
 @pytest.mark.parametrize("counts", [{"HIGH": 1}, {"CRITICAL": 2, "LOW": 1}])
