@@ -95,7 +95,13 @@ def _slowdown(engine: Engine, cores: Sequence[int], alone: dict[int, float]) -> 
         return 1.0
     sizes = (1, 8)
     pair = [replace(engine, cores=(core,), sizes=sizes, seconds=3.0) for core in cores[:2]]
-    results = [found(process)[0] for process in [each.start() for each in pair]]
+    processes = [each.start() for each in pair]
+    try:
+        results = [found(process)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
     ratios = [result[size] / alone[size] for result in results for size in sizes]
     return max(1.0, statistics.mean(ratios))
 

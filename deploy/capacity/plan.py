@@ -3,6 +3,7 @@ costs, what a crowd does, what saturates first. Knows the settings of the stacks
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -188,8 +189,9 @@ def choose(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def each(call: Callable[..., dict[str, Any]], arguments: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """A call with each of these, in as many processes as there are cores."""
-    with ProcessPoolExecutor() as pool:
+    """A call with each of these, in as many processes as there are cores. They are not forked from this one, which
+    may have threads that hold a lock at that moment."""
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver")) as pool:
         return list(pool.map(partial(_called, call), arguments))
 
 

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 import promql_parser
@@ -199,13 +199,15 @@ def prometheus(service: str, tmp_path: Path) -> Iterator[str]:
 
 
 def asked(address: str, path: str, **query: str) -> Any:
-    """Of Prometheus' interface; nothing as long as it does not listen."""
+    """Of Prometheus' interface; nothing as long as it does not listen, or listens and is not ready."""
     try:
         with urllib.request.urlopen(f"{address}/api/v1/{path}?{urlencode(query)}", timeout=5) as answer:
             return json.loads(answer.read())["data"]
-    except URLError as error:
-        if isinstance(error, HTTPError):
+    except HTTPError as error:
+        if error.code != 503:
             raise AssertionError(f"{query}: {error.read().decode()}") from None
+        return {}
+    except OSError:  # URLError is one
         return {}
 
 

@@ -16,6 +16,10 @@ SECONDS = float(os.environ.get("TRIVIAL_SECONDS", "0.02"))
 ANSWER = json.dumps({"results": [{"cached": False, "error": None, "captions": []}]}).encode()
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # connections that wait to be taken; 5 refuse a burst on a busy machine
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -41,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model")
     parser.add_argument("--port", type=int)
-    server = ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Handler)
+    server = Server(("127.0.0.1", parser.parse_args().port), Handler)
     if os.environ.get("TRIVIAL_DEAF"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:

@@ -22,6 +22,7 @@ from benchmarks.load.processes import free_port, running, wait_for
 from openblip.errors import OptionError
 
 SLOTS = 12
+_CHECK_TIMEOUT_S = 2.0  # at least: a task on a busy core needs longer than a short interval, and is well
 _CONFIGURATION = """global
   stats socket {socket} level admin
   maxconn 4000
@@ -57,8 +58,8 @@ backend cache
 
 @dataclass(frozen=True)
 class Rules:
-    """check_s: between two health checks. balance: HAProxy's word; `leastconn` is an ALB's least outstanding
-    requests."""
+    """check_s: between two health checks, one of which may take 2 s at least. balance: HAProxy's word; `leastconn` is
+    an ALB's least outstanding requests."""
 
     check_s: float = 1.0
     balance: str = "leastconn"
@@ -137,7 +138,7 @@ def balancing(folder: Path, rules: Rules, redis_ports: tuple[int, ...] = ()) -> 
         raise OptionError(f"the folder {folder} has too long a name for a socket: choose a shorter one")
     text = _CONFIGURATION.format(
         socket=path, port=port, balance=rules.balance, slots=SLOTS, check_ms=round(rules.check_s * 1000),
-        check_timeout_ms=max(200, round(rules.check_s * 1000)),
+        check_timeout_ms=round(max(_CHECK_TIMEOUT_S, rules.check_s) * 1000),
     )  # fmt: skip
     if redis_ports:
         text += _REDIS.format(port=cache_port) + "".join(
