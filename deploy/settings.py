@@ -23,6 +23,17 @@ _FARGATE_GB: dict[float, tuple[float, ...]] = {
 }
 _MAX_STOP_S = 120  # Fargate's stopTimeout, and its notice before it takes a Spot task
 _LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400)
+LIMITS: dict[str, tuple[int, int]] = {
+    "max_batch": (1, 128),
+    "max_queue": (1, 100_000),
+    "max_requests": (1, 100_000),
+    "max_images": (1, 1000),
+    "max_texts": (1, 10_000),
+    "max_rows": (1, 64),
+    "encodings_bytes": (0, 2**63 - 1),
+}
+"""What the service takes, of each of `Limits` its least and most."""
+_PREFIX_LIST = "pl-3b927c52"  # of us-east-1
 _CRON = re.compile(r"[0-9*,/-]+")
 
 
@@ -162,19 +173,23 @@ class Scaling:
 class Drain:
     """How a task ends. ECS takes it from the load balancer first, which waits `deregistration_s` for what is in hand,
     and sends SIGTERM then; where a Spot task is taken both come at the same time, and `notice_s` covers the seconds
-    until the load balancer has noticed. request_s: what a request may take (OPENBLIP_TIMEOUT_S)."""
+    until the load balancer has noticed. request_s: what a request may take (OPENBLIP_TIMEOUT_S) once its body is there;
+    body_s: what sending that may take before (OPENBLIP_BODY_TIMEOUT_S), in which it is in hand already."""
 
     request_s: int = 30
+    body_s: int = 15
     notice_s: int = 15
-    drain_s: int = 35
-    deregistration_s: int = 40
+    drain_s: int = 50
+    deregistration_s: int = 50
 
     def __post_init__(self) -> None:
         _require(self.request_s >= 1, "request_s", self.request_s, "take 1 or more")
+        _require(self.body_s >= 1, "body_s", self.body_s, "take 1 or more")
         _require(self.notice_s >= 0, "notice_s", self.notice_s, "take 0 or more")
-        longer = f"take more than a request may: {self.request_s} (request_s)"
-        _require(self.drain_s > self.request_s, "drain_s", self.drain_s, longer)
-        _require(self.deregistration_s > self.request_s, "deregistration_s", self.deregistration_s, longer)
+        whole_s = self.request_s + self.body_s
+        longer = f"take more than a request and its body may: {whole_s} (request_s + body_s)"
+        _require(self.drain_s > whole_s, "drain_s", self.drain_s, longer)
+        _require(self.deregistration_s > whole_s, "deregistration_s", self.deregistration_s, longer)
         shorter = f"lower notice_s or drain_s: a task has {_MAX_STOP_S} s in all"
         _require(self.stop_s <= _MAX_STOP_S, "notice_s + drain_s + 5", self.stop_s, shorter)
 
@@ -190,6 +205,25 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a task takes at once, and a request may ask, each as OPENBLIP_ and its name in capitals (docs/settings.md).
+    The defaults are the service's own, for `mini`; docs/capacity.md has those for the full size."""
+
+    max_batch: int = 32
+    max_queue: int = 64
+    max_requests: int = 512
+    max_images: int = 16
+    max_texts: int = 64
+    max_rows: int = 16
+    encodings_bytes: int = 256_000_000
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            _require(least <= value <= most, name, value, f"take {least} to {most}")
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What the tasks serve. rate: of each key's owner or address, as OPENBLIP_RATE. keys: whether requests need one of
     the keys that the secret holds. library: whether tasks search the photo library in the bucket (one task should
@@ -202,6 +236,7 @@ class Service:
     library: bool = False
     figures_s: int = 10
     log_days: int = 30
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "model", self.model, "name one, such as mini")
@@ -214,11 +249,12 @@ class Service:
 class Web:
     """Where people and programs find the service. domain: its DNS name, which the certificates are for.
     requests_per_5_minutes: of one address, above which the firewall answers 403. prefix_list: the addresses from which
-    CloudFront asks origins, as the region calls them (com.amazonaws.global.cloudfront.origin-facing)."""
+    CloudFront asks origins, as the region calls them (com.amazonaws.global.cloudfront.origin-facing); each region has
+    an id of its own, the default is that of us-east-1."""
 
     domain: str = "captions.example.com"
     requests_per_5_minutes: int = 3000
-    prefix_list: str = "pl-3b927c52"
+    prefix_list: str = _PREFIX_LIST
 
     def __post_init__(self) -> None:
         named = re.fullmatch(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}", self.domain)
@@ -282,6 +318,12 @@ class Settings:
         _require(
             bool(re.fullmatch("[a-z]{2}(-[a-z]+)+-[0-9]", self.region)), "region", self.region, "such as us-east-1"
         )
+        listed = self.region == "us-east-1" or self.web.prefix_list != _PREFIX_LIST
+        remedy = (
+            f"that is us-east-1's; in {self.region} take what `aws ec2 describe-managed-prefix-lists --region "
+            f"{self.region}` says of com.amazonaws.global.cloudfront.origin-facing"
+        )
+        _require(listed, "prefix_list", self.web.prefix_list, remedy)
         # A task that ends must be gone before the next is taken, else a slow drain empties the service.
         longest, cooldown = self.drain.longest_s, self.scaling.scale_in_cooldown_s
         remedy = f"take {longest} or more, what a task takes to drain and end"

@@ -5,7 +5,7 @@ Knows the image's paths and the service's settings (docs/settings.md), and no lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from aws_cdk import Duration
 from aws_cdk import aws_ecr as ecr
@@ -111,10 +111,12 @@ def environment(settings: Settings, data: Data) -> dict[str, str]:
         "OPENBLIP_PAGE": "false",  # CloudFront has it from the bucket
         "OPENBLIP_TRUSTED_PROXIES": CIDR,
         "OPENBLIP_TIMEOUT_S": str(drain.request_s),
+        "OPENBLIP_BODY_TIMEOUT_S": str(drain.body_s),
         "OPENBLIP_NOTICE_S": str(drain.notice_s),
         "OPENBLIP_DRAIN_S": str(drain.drain_s),
         "OPENBLIP_FIGURES_S": str(service.figures_s),
         "OPENBLIP_FIGURES_NAME": settings.name,
+        **{f"OPENBLIP_{name.upper()}": str(value) for name, value in asdict(service.limits).items()},
         "MALLOC_ARENA_MAX": "1",  # docs/serving.md, Memory
         "MALLOC_MMAP_THRESHOLD_": "1000000",
         "MALLOC_TRIM_THRESHOLD_": "1000000",

@@ -1,4 +1,4 @@
-"""What outlives a task: the cache of results, the buckets of the library and of models, the keys. Knows no service."""
+"""What outlives a task: the cache of results, the bucket of the library, the keys. Knows no service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_CACHE_UNITS = 20_000  # ECPU a second: a small value read is one
 
 
 class Data(Stack):
-    """Valkey (ElastiCache Serverless) behind TLS and a password, two buckets, and the secrets that tasks are given."""
+    """Valkey (ElastiCache Serverless) behind TLS and a password, the library's bucket, and secrets that tasks are given."""
 
     def __init__(self, scope: Construct, name: str, settings: Settings, vpc: ec2.IVpc, **given: Any) -> None:
         super().__init__(scope, name, **given)
@@ -35,7 +35,6 @@ class Data(Stack):
         self.library = private_bucket(
             self, "Library", named=self.library_name, logged_to=self.access_logs, versioned=True
         )
-        self.models = private_bucket(self, "Models", logged_to=self.access_logs, versioned=True)
         self.cache_group = ec2.SecurityGroup(
             self, "CacheGroup", vpc=vpc, allow_all_outbound=False, description="Valkey"
         )

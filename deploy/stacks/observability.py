@@ -9,6 +9,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_elasticache as elasticache
 from aws_cdk import aws_elasticloadbalancingv2 as balancing
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -48,6 +49,19 @@ class Observability(Stack):
     def _topic(self) -> sns.Topic:
         key = kms.Key(self, "Key", enable_key_rotation=True, description="Of the alarms' topic")
         topic = sns.Topic(self, "Alarms", master_key=key, enforce_ssl=True)
+        # Alarms are not of the account's people: without these two no message leaves CloudWatch, and nothing says so.
+        alarms = iam.ServicePrincipal("cloudwatch.amazonaws.com")
+        ours = {"StringEquals": {"aws:SourceAccount": self.account}}
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[alarms], actions=["kms:Decrypt", "kms:GenerateDataKey*"], resources=["*"], conditions=ours
+            )
+        )
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[alarms], actions=["sns:Publish"], resources=[topic.topic_arn], conditions=ours
+            )
+        )
         if self._settings.alarms.email:
             topic.add_subscription(subscriptions.EmailSubscription(self._settings.alarms.email))
         return topic

@@ -99,7 +99,7 @@ def test_settings_of_the_image_and_of_compose_exist(monkeypatch: pytest.MonkeyPa
     read = read_settings()
     assert (read.host, read.port) == ("0.0.0.0", 8000)
     assert read.cache_url.startswith("redis://valkey:"), "the name of the other service"
-    assert read.drain_s > read.timeout_s, "no request is cut off"
+    assert read.drain_s > read.body_timeout_s + read.timeout_s, "no request is cut off"
     assert seconds(SERVICES["openblip"]["stop_grace_period"]) >= read.notice_s + read.drain_s + 5
 
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
-from deploy.settings import Drain, Price, Prices, Processor, Scaling, ScheduledMinimum, Settings, Task
+from deploy.settings import (
+    LIMITS,
+    Drain,
+    Limits,
+    Price,
+    Prices,
+    Processor,
+    Scaling,
+    ScheduledMinimum,
+    Settings,
+    Task,
+    Web,
+)
 from openblip.errors import OptionError
+from openblip.serve.settings import ServeSettings
 
 
 def test_a_task_costs_its_processor_and_memory() -> None:
@@ -35,11 +50,17 @@ def test_a_task_costs_its_processor_and_memory() -> None:
         (lambda: Scaling(scheduled=(ScheduledMinimum("a", 2, "1"), ScheduledMinimum("a", 3, "2"))), "its own name"),
         (lambda: ScheduledMinimum("day", 2, hour="seven"), "hour = 'seven'"),
         (lambda: ScheduledMinimum("Day", 2, hour="7"), "name = 'Day'"),
-        (lambda: Drain(request_s=40), "drain_s = 35: take more than a request may: 40"),
+        (lambda: Drain(request_s=40), "drain_s = 50: take more than a request and its body may: 55"),
+        (lambda: Drain(body_s=20), "drain_s = 50: take more than a request and its body may: 50"),
+        (lambda: Drain(drain_s=60, deregistration_s=45), "deregistration_s = 45: take more than"),
+        (lambda: Drain(body_s=0), "body_s = 0: take 1"),
+        (lambda: Limits(max_batch=129), "max_batch = 129: take 1 to 128"),
+        (lambda: Limits(max_queue=0), "max_queue = 0: take 1 to 100000"),
+        (lambda: Settings(region="eu-west-1"), "aws ec2 describe-managed-prefix-lists --region eu-west-1"),
         (lambda: Drain(notice_s=100), "120 s in all"),
         (lambda: Settings(name="Open BLIP"), "name = 'Open BLIP'"),
         (lambda: Settings(region="Virginia"), "region = 'Virginia'"),
-        (lambda: Settings(scaling=Scaling(scale_in_cooldown_s=60)), "scale_in_cooldown_s = 60: take 95 or more"),
+        (lambda: Settings(scaling=Scaling(scale_in_cooldown_s=60)), "scale_in_cooldown_s = 60: take 120 or more"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_value_and_a_remedy(make: object, words: str) -> None:
@@ -51,6 +72,20 @@ def test_what_cannot_be_is_refused_with_its_value_and_a_remedy(make: object, wor
 
 def test_the_defaults_end_a_task_within_what_fargate_gives_it() -> None:
     drain = Settings().drain
-    assert drain.stop_s == 55
+    assert (drain.stop_s, drain.longest_s) == (70, 120)
     assert drain.notice_s + drain.drain_s < drain.stop_s <= 120
-    assert drain.deregistration_s > drain.request_s
+    assert min(drain.drain_s, drain.deregistration_s) > drain.request_s + drain.body_s
+
+
+def test_another_region_needs_its_own_prefix_list() -> None:
+    assert Settings(region="eu-west-1", web=Web(prefix_list="pl-4fa04526")).region == "eu-west-1"
+
+
+def test_the_limits_are_the_services_own() -> None:
+    assert set(LIMITS) == {field.name for field in fields(Limits)}
+    for name, (least, most) in LIMITS.items():
+        field = ServeSettings.model_fields[name]
+        assert getattr(Limits(), name) == field.default
+        given = [getattr(each, side, None) for side in ("ge", "le") for each in field.metadata]
+        bounds = [each for each in given if each is not None]
+        assert bounds == [least, most][: len(bounds)]

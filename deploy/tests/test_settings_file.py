@@ -21,6 +21,7 @@ def test_the_example_is_read_into_types() -> None:
     assert settings.task.processor is Processor.GRAVITON
     assert settings.scaling.scheduled[0] == ScheduledMinimum("day", 4, hour="7", week_day="MON-FRI")
     assert settings.service.keys
+    assert settings.service.limits.max_queue == 64
     assert settings.scaling.target_in_flight == Settings().scaling.target_in_flight
 
 
@@ -37,7 +38,9 @@ def test_the_example_is_read_into_types() -> None:
         ("[[scaling.scheduled]]\nname = 'day'", "give name, minimum, hour"),
         ("[service]\nlog_days = 31", "log_days = 31: take one of CloudWatch's"),
         ("[web]\ndomain = 'here'", "domain = 'here'"),
-        ("[drain]\nrequest_s = 60\ndrain_s = 61\nderegistration_s = 61\nnotice_s = 0", "CloudFront waits 60 s"),
+        ("[drain]\nrequest_s = 60\ndrain_s = 76\nderegistration_s = 76\nnotice_s = 0", "CloudFront waits 60 s"),
+        ("[service.limits]\nmax_batch = 0", "max_batch = 0: take 1 to 128"),
+        ("[service.limits]\nbatch = 8", "service.limits.batch is no setting: take one of max_batch"),
         ("name = ", "are no TOML"),
     ],
 )

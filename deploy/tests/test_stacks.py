@@ -56,7 +56,7 @@ def test_the_cache_asks_for_a_user_and_its_url_is_a_secret(assembly: Assembly) -
 
 def test_nobody_reads_a_bucket_or_without_tls(assembly: Assembly) -> None:
     buckets = [each for stack in ("data", "web") for each in assembly.resources(stack, "AWS::S3::Bucket")]
-    assert len(buckets) == 5
+    assert len(buckets) == 4
     for bucket in buckets:
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
         assert "BucketEncryption" in bucket
@@ -123,6 +123,8 @@ def test_what_tasks_are_told_are_settings_of_the_service(assembly: Assembly) -> 
     settings = ServeSettings(**own)
     drain = DEFAULTS.drain
     assert (settings.timeout_s, settings.notice_s, settings.drain_s) == (drain.request_s, drain.notice_s, drain.drain_s)
+    assert settings.body_timeout_s == drain.body_s
+    assert settings.drain_s > settings.body_timeout_s + settings.timeout_s
     assert settings.figures_s == DEFAULTS.service.figures_s
     assert service["StopTimeout"] == drain.stop_s > settings.notice_s + settings.drain_s
 
@@ -246,6 +248,22 @@ def test_each_alarm_tells_someone_and_names_its_page(assembly: Assembly) -> None
         assert alarm["AlarmActions"]
         kind = alarm["AlarmName"].removeprefix("openblip-")
         assert alarm["AlarmDescription"].endswith(f"docs/runbook.md#{kind}")
+
+
+def test_cloudwatch_may_publish_to_the_topic_and_use_its_key(assembly: Assembly) -> None:
+    [topic] = assembly.resources("observability", "AWS::SNS::TopicPolicy")
+    [key] = assembly.resources("observability", "AWS::KMS::Key")
+    for document, wanted in (
+        (topic["PolicyDocument"], "sns:Publish"),
+        (key["KeyPolicy"], ["kms:Decrypt", "kms:GenerateDataKey*"]),
+    ):
+        [given] = [
+            each
+            for each in document["Statement"]
+            if each["Principal"] == {"Service": "cloudwatch.amazonaws.com"} and each["Effect"] == "Allow"
+        ]
+        assert given["Action"] == wanted
+        assert given["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
 def test_logs_end_and_insights_are_on(assembly: Assembly) -> None:

@@ -6,14 +6,17 @@ import json
 
 import pytest
 
-from deploy.settings import Alarms, Processor, Scaling, Service, Settings, Task
+from deploy.settings import Alarms, Limits, Processor, Scaling, Service, Settings, Task, Web
 from deploy.tests.conftest import Assembly, synthesised
 
 OTHER = Settings(
     region="eu-central-1",
     task=Task(vcpus=4, memory_gb=8, processor=Processor.GRAVITON),
     scaling=Scaling(spot_share=0.7, scheduled=()),
-    service=Service(keys=True, library=True, log_days=7),
+    service=Service(
+        keys=True, library=True, log_days=7, limits=Limits(max_batch=8, max_queue=16, max_requests=32, max_texts=4)
+    ),
+    web=Web(prefix_list="pl-a3a144ca"),
     alarms=Alarms(email="on-call@example.com"),
 )
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -46,6 +49,13 @@ def test_spot_takes_its_share_beyond_the_minimum(other: Assembly) -> None:
     found = {each["CapacityProvider"]: each for each in service["CapacityProviderStrategy"]}
     assert found["FARGATE"] == {"CapacityProvider": "FARGATE", "Base": OTHER.scaling.minimum, "Weight": 30}
     assert found["FARGATE_SPOT"] == {"CapacityProvider": "FARGATE_SPOT", "Weight": 70}
+
+
+def test_limits_reach_the_service(other: Assembly) -> None:
+    [definition] = other.resources("service", "AWS::ECS::TaskDefinition")
+    told = {each["Name"]: each["Value"] for each in definition["ContainerDefinitions"][1]["Environment"]}
+    asked = ("MAX_BATCH", "MAX_QUEUE", "MAX_REQUESTS", "MAX_TEXTS", "MAX_ROWS")
+    assert [told[f"OPENBLIP_{name}"] for name in asked] == ["8", "16", "32", "4", "16"]
 
 
 def test_keys_reach_the_service_as_a_file_that_is_its_own(other: Assembly) -> None:
