@@ -65,7 +65,7 @@ check: $(STAMPS)/development
 	$(BIN)/lint-imports
 
 synth: $(STAMPS)/deploy deploy/node_modules/.stamp
-	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/node_modules/.bin/cdk synth --quiet $(SYNTH_OPTIONS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/node_modules/.bin/cdk synth --quiet -c version=latest $(SYNTH_OPTIONS)
 
 bench: $(STAMPS)/runtime
 	$(BIN)/python -m benchmarks.mini $(BENCH_OPTIONS)

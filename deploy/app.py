@@ -1,6 +1,7 @@
 """The deployment's stacks, put together. Run by the CDK (`cdk synth`), or as `python -m deploy.app`.
 
-Reads `-c settings=FILE` (docs/deploy.md) and `-c version=TAG`, of the image. Asks no account for anything.
+Reads `-c settings=FILE` (docs/deploy.md) and `-c version=TAG`, of the image, without which the stacks that run it
+are not deployed. Asks no account for anything.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from aws_cdk import App, Environment, Tags, Validations
+from aws_cdk import Annotations, App, Environment, Tags, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from deploy.settings import Settings
@@ -28,6 +29,7 @@ from openblip.errors import OpenBlipError
 from openblip.serve.page import BUILT
 
 LATEST = "latest"
+_NO_VERSION = "no image is named: take deploy/scripts/deploy.sh, or add -c version=TAG (or its digest)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,11 @@ def main() -> int:
     except OpenBlipError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    build(app, settings, app.node.try_get_context("version") or LATEST)
+    version = app.node.try_get_context("version")
+    stacks = build(app, settings, version or LATEST)
+    if not version:
+        for stack in (stacks.service, stacks.bulk):
+            Annotations.of(stack).add_error(_NO_VERSION)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
     return 0

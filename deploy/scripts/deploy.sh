@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# deploy.sh SETTINGS VERSION: deploys all stacks with the image of that tag or digest. A service whose new tasks do not get
-# healthy is put back by ECS (the circuit breaker), and CloudFormation with it; this then ends with an error.
+# deploy.sh SETTINGS VERSION: deploys all stacks with the image of that tag or digest; with "" for SETTINGS with the
+# defaults. A service whose new tasks do not get healthy is put back by ECS (the circuit breaker), and
+# CloudFormation with it; this then ends with an error.
 set -euo pipefail
 settings=$1 version=$2
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 arguments=(--all --require-approval never --concurrency 2 --context "version=$version")
-[ -f "$settings" ] && arguments+=(--context "settings=$settings")
+[ -n "$settings" ] && arguments+=(--context "settings=$settings")
 name=${DEPLOYMENT:-openblip}
 [ -n "${BALANCER_CERTIFICATE:-}" ] && arguments+=(--parameters "$name-service:CertificateArn=$BALANCER_CERTIFICATE")
 [ -n "${WEB_CERTIFICATE:-}" ] && arguments+=(--parameters "$name-web:CertificateArn=$WEB_CERTIFICATE")

@@ -25,7 +25,7 @@ _MOST_CACHE_UNITS = 20_000  # ECPU a second: a small value read is one
 
 
 class Data(Stack):
-    """Valkey (ElastiCache Serverless) behind TLS and a password, the library's bucket, and secrets that tasks are given."""
+    """Valkey (ElastiCache Serverless) behind TLS and a password, the library's bucket, and secrets of tasks."""
 
     def __init__(self, scope: Construct, name: str, settings: Settings, vpc: ec2.IVpc, **given: Any) -> None:
         super().__init__(scope, name, **given)

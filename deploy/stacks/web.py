@@ -159,7 +159,6 @@ class Web(Stack):
             "Logs",
             logged_to=data.access_logs,
             expire_days=90,
-            keep=False,
             object_ownership=s3.ObjectOwnership.OBJECT_WRITER,  # CloudFront writes them by an ACL
         )
 

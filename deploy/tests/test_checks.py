@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,11 +89,30 @@ def test_a_wrong_setting_ends_the_synthesis_with_a_line(node: str, tmp_path: Pat
     assert "Traceback" not in answer.stderr
 
 
+def test_without_a_version_the_stacks_that_run_the_image_have_an_error(node: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    context = json.dumps(json.loads((CHECKOUT / "cdk.json").read_text(encoding="utf-8"))["context"])
+    environment = {**os.environ, "CDK_CONTEXT_JSON": context, "CDK_OUTDIR": str(out)}
+    command = [sys.executable, "-m", "deploy.app"]
+    answer = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    artifacts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["artifacts"]
+    refused = {name for name, each in artifacts.items() if "no image is named" in _said(out, each)}
+    assert refused == {"openblip-service", "openblip-bulk"}
+
+
+def _said(out: Path, artifact: dict[str, Any]) -> str:
+    """What the CDK's command reads of a stack before it deploys it: an error ends that."""
+    beside = artifact.get("additionalMetadataFile")
+    metadata = json.loads((out / beside).read_text(encoding="utf-8")) if beside else artifact.get("metadata", {})
+    return json.dumps([each for entries in metadata.values() for each in entries if each["type"] == "aws:cdk:error"])
+
+
 @pytest.mark.slow
 def test_cdk_synth_needs_no_account(tools: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {"HOME": str(tmp_path), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    command = [MODULES / ".bin" / "cdk", "synth", "--quiet", "--output", tmp_path / "out"]
+    command = [MODULES / ".bin" / "cdk", "synth", "--quiet", "-c", "version=1", "--output", tmp_path / "out"]
     answer = subprocess.run(
         list(map(str, command)), cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
     )

@@ -13,10 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.tests.conftest import CHECKOUT, Assembly
 
 SCRIPTS = CHECKOUT / "deploy" / "scripts"
+NO_STACK = (
+    "An error occurred (ValidationError) when calling DescribeStacks: Stack with id openblip-service does not exist"
+)
 DIGEST = "sha256:" + "ab" * 32
 
 
@@ -52,8 +56,11 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(folder)
 
 
-def scanned(bench: Bench, counts: dict[str, int] | None, *settings: str) -> subprocess.CompletedProcess[str]:
+def scanned(
+    bench: Bench, counts: dict[str, int] | None, *settings: str, machine: str = "x86_64"
+) -> subprocess.CompletedProcess[str]:
     """image.sh, where the registry's scan found so much."""
+    bench.add("uname", f"echo {machine}")
     bench.add("docker", "cat > /dev/null; echo building")
     bench.add(
         "aws",
@@ -84,6 +91,29 @@ def test_the_image_has_the_model_and_the_extras_of_the_settings(bench: Bench, tm
     assert "--build-arg MODEL=base --build-arg EXTRAS=serve,search --tag" in built
 
 
+def test_settings_that_are_not_there_build_nothing(bench: Bench, tmp_path: Path) -> None:
+    answer = scanned(bench, None, str(tmp_path / "none.toml"))
+    assert answer.returncode != 0
+    assert "none.toml are not there" in answer.stderr
+    assert bench.calls == []
+
+
+@pytest.mark.parametrize(("processor", "machine"), [("ARM64", "x86_64"), ("X86_64", "aarch64"), ("X86_64", "arm64")])
+def test_an_image_of_another_processor_is_not_built(bench: Bench, tmp_path: Path, processor: str, machine: str) -> None:
+    settings = tmp_path / "production.toml"
+    settings.write_text(f'[task]\nprocessor = "{processor}"\n', encoding="utf-8")
+    answer = scanned(bench, None, str(settings), machine=machine)
+    assert answer.returncode != 0
+    assert f"task.processor = {processor}, and this machine is " in answer.stderr
+    assert not any(call.startswith(("docker", "aws")) for call in bench.calls)
+
+
+def test_graviton_builds_for_graviton(bench: Bench, tmp_path: Path) -> None:
+    settings = tmp_path / "production.toml"
+    settings.write_text('[task]\nprocessor = "ARM64"\n', encoding="utf-8")
+    assert scanned(bench, None, str(settings), machine="aarch64").returncode == 0
+
+
 @pytest.mark.parametrize("counts", [{"HIGH": 1}, {"CRITICAL": 2, "LOW": 1}])
 def test_a_fault_that_the_scan_finds_ends_it(bench: Bench, counts: dict[str, int]) -> None:
     answer = scanned(bench, counts)
@@ -95,14 +125,25 @@ def test_a_scan_that_finds_nothing_at_all_is_fine(bench: Bench) -> None:
     assert scanned(bench, None).returncode == 0
 
 
-@pytest.mark.parametrize(("said", "version"), [(f"echo {DIGEST}", DIGEST), ("echo None", ""), ("exit 254", "")])
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [(f"echo {DIGEST}", DIGEST), ("echo None", ""), (f"echo '{NO_STACK}' >&2; exit 254", "")],
+)
 def test_what_runs_is_told_and_nothing_where_nothing_runs(bench: Bench, said: str, version: str) -> None:
     bench.add("aws", said)
     answer = bench.run(SCRIPTS / "running.sh", "openblip")
     assert (answer.returncode, answer.stdout) == (0, f"version={version}\n")
 
 
-def deployed(bench: Bench, settings: Path, **environment: str) -> list[str]:
+@pytest.mark.parametrize("said", ["AccessDenied", "Unable to locate credentials", "Rate exceeded"])
+def test_another_error_is_not_taken_for_no_service(bench: Bench, said: str) -> None:
+    bench.add("aws", f"echo '{said}' >&2; exit 254")
+    answer = bench.run(SCRIPTS / "running.sh", "openblip")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert said in answer.stderr
+
+
+def deployed(bench: Bench, settings: Path | str, **environment: str) -> list[str]:
     """How deploy.sh, in a copy of the checkout, calls the CDK."""
     root = bench.folder.parent / "checkout"
     (root / "deploy" / "node_modules" / ".bin").mkdir(parents=True)
@@ -116,7 +157,6 @@ def deployed(bench: Bench, settings: Path, **environment: str) -> list[str]:
 
 def test_a_deployment_names_its_settings_image_and_certificates(bench: Bench, tmp_path: Path) -> None:
     settings = tmp_path / "production.toml"
-    settings.touch()
     given = {"BALANCER_CERTIFICATE": "arn:b", "WEB_CERTIFICATE": "arn:w", "DEPLOYMENT": "photos"}
     [call] = deployed(bench, settings, **given)
     assert "--context version=v2" in call
@@ -124,10 +164,8 @@ def test_a_deployment_names_its_settings_image_and_certificates(bench: Bench, tm
     assert "--parameters photos-service:CertificateArn=arn:b --parameters photos-web:CertificateArn=arn:w" in call
 
 
-def test_without_a_file_and_certificates_it_has_the_defaults_and_those_of_last_time(
-    bench: Bench, tmp_path: Path
-) -> None:
-    [call] = deployed(bench, tmp_path / "none.toml", BALANCER_CERTIFICATE="", WEB_CERTIFICATE="")
+def test_without_settings_and_certificates_it_has_the_defaults_and_those_of_last_time(bench: Bench) -> None:
+    [call] = deployed(bench, "", BALANCER_CERTIFICATE="", WEB_CERTIFICATE="")
     assert "settings=" not in call
     assert "--parameters" not in call
 
@@ -166,6 +204,17 @@ def test_the_pipelines_role_may_do_what_its_scripts_do(assembly: Assembly) -> No
     statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
     given = [each["Action"] if isinstance(each["Action"], list) else [each["Action"]] for each in statements]
     assert wanted <= {action for actions in given for action in actions}
+
+
+def test_what_fails_after_the_service_was_deployed_puts_its_image_back() -> None:
+    workflow = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8"))
+    steps = {each["id"]: each for each in workflow["jobs"]["deploy"]["steps"] if "id" in each}
+    assert list(steps) == ["before", "deploy", "page", "smoke", "back"]
+    condition = steps["back"]["if"]
+    for name in ("deploy", "page", "smoke"):
+        assert f"steps.{name}.outcome == 'failure'" in condition
+    assert "steps.before.outputs.version != ''" in condition
+    assert steps["back"]["env"]["VERSION"] == "${{ steps.before.outputs.version }}"
 
 
 class Service(BaseHTTPRequestHandler):

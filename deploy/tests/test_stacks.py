@@ -70,6 +70,15 @@ def test_nobody_reads_a_bucket_or_without_tls(assembly: Assembly) -> None:
     assert len(denied) == len(buckets)
 
 
+def test_what_cannot_be_empty_outlives_its_stack(assembly: Assembly) -> None:
+    """CloudFormation deletes no bucket that holds anything; the page's is emptied by hand (docs/deploy.md)."""
+    resources = {**assembly.json("data")["Resources"], **assembly.json("web")["Resources"]}
+    buckets = {name: each for name, each in resources.items() if each["Type"] == "AWS::S3::Bucket"}
+    gone = [name for name, each in buckets.items() if each["DeletionPolicy"] == "Delete"]
+    assert len(gone) == 1
+    assert gone[0].startswith("Page")
+
+
 def test_an_image_is_scanned_and_its_tag_stays(assembly: Assembly) -> None:
     expected = {"ImageTagMutability": "IMMUTABLE", "ImageScanningConfiguration": {"ScanOnPush": True}}
     assembly.templates["registry"].has_resource_properties("AWS::ECR::Repository", expected)
