@@ -49,15 +49,15 @@ class Curves:
             if not 0 <= time < float("inf") or (time == 0 and name.startswith("batch")):
                 raise OptionError(f"{name}={time!r} is no time of work: measure it again")
 
-    def batch(self, pictures: int) -> float:
-        """Seconds of a batch of any size: on the line between two that were measured; beyond the largest, its time for
-        each picture."""
+    def batch(self, pictures: float) -> float:
+        """Seconds of a batch of any size, a mean one too: on the line between two that were measured; beyond the
+        largest, its time for each picture."""
         sizes = sorted(self.batch_s)
         if pictures >= sizes[-1]:
             return self.batch_s[sizes[-1]] * pictures / sizes[-1]
         place = bisect_left(sizes, pictures)
         if sizes[place] == pictures:
-            return self.batch_s[pictures]
+            return self.batch_s[sizes[place]]
         below, above = sizes[place - 1], sizes[place]
         share = (pictures - below) / (above - below)
         return self.batch_s[below] + share * (self.batch_s[above] - self.batch_s[below])

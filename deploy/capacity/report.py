@@ -24,13 +24,15 @@ def _curves(result: Mapping[str, Any]) -> str:
     times = ["seconds", *(number(curves["batch_s"][size], 3) for size in sizes)]
     each = ["captions/s", *(number(int(size) / curves["batch_s"][size], 2) for size in sizes)]
     machine = curves["notes"].get("machine", {})
-    notes = curves["notes"]
+    notes, cached = curves["notes"], f"{curves['cached_s'] * 1000:.1f} ms"
+    by_hand = notes.get("cached_s", "")
     facts = [
         f"Model: {curves['model']}; {curves['threads']} threads of {machine.get('cpu', 'a processor')}.",
         f"Reading a picture: {curves['read_s'] * 1000:.1f} ms of a core; the rest of a request:",
-        f"{curves['front_s'] * 1000:.1f} ms; one from the cache: {curves['cached_s'] * 1000:.1f} ms; one that is",
+        f"{curves['front_s'] * 1000:.1f} ms; {'' if by_hand else f'one from the cache: {cached}; '}one that is",
         f"refused at once: {curves['refused_s'] * 1000:.2f} ms. A process is ready {curves['start_s']:.1f} s after its",
         f"start. Measured by `{notes.get('command', '')}` on {notes.get('date', '')}.",
+        *([f"Not measured by it, but set by hand: a request from the cache, {cached} ({by_hand})."] if by_hand else []),
         f"A task of {task['vcpus']:g} vCPUs and {task['memory_gb']:g} GB does at most {task['rate']:.2f} uncached",
         f"captions a second, and costs ${task['dollars_hour']:.4f} an hour (prices of {task['prices_on']}, us-east-1).",
     ]

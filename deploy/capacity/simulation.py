@@ -166,7 +166,8 @@ class _Run:
 
 
 def run(scenario: Scenario, times: Iterable[float] | None = None) -> Outcome:
-    """times: of the requests, where they were measured rather than drawn from the pattern."""
+    """times: of the requests, where they were measured rather than drawn from the pattern. Then it goes on until all
+    are answered, as the run did that they are from."""
     running, random = _Run(scenario), Random(scenario.seed)
     running.cluster.start(scenario.tasks)
     drawn = scenario.pattern.times(random) if times is None else times
@@ -174,7 +175,7 @@ def run(scenario: Scenario, times: Iterable[float] | None = None) -> Outcome:
     running.env.process(running.watch(scenario.policy() if scenario.policy else None))
     for at_s, action in scenario.events:
         running.env.process(running.event(at_s, action))
-    running.env.run(until=scenario.pattern.seconds)
+    running.env.run(until=scenario.pattern.seconds + (0.0 if times is None else scenario.size.timeout_s))
     return _outcome(running)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from numpy.testing import assert_allclose
@@ -38,6 +38,11 @@ def test_a_plan_is_made_written_and_drawn(tmp_path: Path) -> None:
     for table in text.split("\n\n"):
         assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1
     assert f"| **{chosen['requests']}** | **{chosen['target']:g}** | **{chosen['minimum']}** |" in text
+    assert "one from the cache: 3.0 ms; one that is" in text
+    by_hand = replace(SLOW, notes={"cached_s": "as measured with mini"})
+    text = report.markdown({**result, "curves": asdict(by_hand)})
+    assert "set by hand: a request from the cache, 3.0 ms (as measured with mini)" in text
+    assert "one from the cache" not in text, "it stands among what was measured"
     plot.draw(result, tmp_path / "capacity.svg")
     assert "chosen" in (tmp_path / "capacity.svg").read_text(encoding="utf-8")
 

@@ -158,6 +158,15 @@ def test_a_task_at_its_bound_does_what_the_curves_say_and_refuses_the_rest() -> 
     assert found.percentile_s(99, 20.0) <= (64 + 16) * 0.02 + 1e-6
 
 
+def test_requests_at_given_times_are_all_answered() -> None:
+    """As the run was waited for whose times they are; drawn ones end with the pattern."""
+    curves, pattern = replace(PLAIN, batch_s={1: 0.5}), steady(10.0, 1.0)
+    found = run(Scenario(pattern, curves, tasks=1), times=[0.1, 0.9, 0.99])
+    assert (found.asked, found.status.tolist(), found.in_hand_at_end) == (3, [200] * 3, 0)
+    assert_allclose(found.rate(), 1.0)  # one ended within the second
+    assert run(Scenario(pattern, curves, tasks=1)).in_hand_at_end > 0
+
+
 def test_batches_grow_with_the_load() -> None:
     sizes = [run(Scenario(steady(rate, 60.0), replace(PLAIN, batch_s={1: 0.02, 32: 0.32}), tasks=1)).pictures_a_batch
              for rate in (5.0, 40.0, 80.0)]  # fmt: skip
@@ -232,7 +241,9 @@ def test_pictures_are_new_hot_or_popular() -> None:
 
 
 def test_curves_lie_on_lines_and_survive_their_file(tmp_path: Path) -> None:
-    assert_allclose([REAL.batch(size) for size in (1, 2, 5, 8, 32, 64)], [0.024, 0.036, 0.073, 0.11, 0.4, 0.8])
+    assert_allclose(
+        [REAL.batch(size) for size in (1, 1.5, 2, 5, 8, 32, 64)], [0.024, 0.03, 0.036, 0.073, 0.11, 0.4, 0.8]
+    )
     REAL.write(tmp_path / "curves.json")
     assert Curves.read(tmp_path / "curves.json") == REAL
     (tmp_path / "other.json").write_text("{}", encoding="utf-8")

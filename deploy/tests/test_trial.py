@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from benchmarks.load import pictures
 from deploy.capacity.arrivals import steady
 from deploy.capacity.curves import Curves
+from deploy.capacity.measure import _spaced
 from deploy.capacity.task import TaskSize
 from deploy.pages import CHECKOUT
 from deploy.trial import compare, drills, plot, report
@@ -128,6 +129,29 @@ def test_a_task_that_hangs_or_does_not_end_is_killed(setup: Setup, monkeypatch: 
         took_s = stand.controller.wait_settled(15)
         assert QUICK.stop_s < took_s < QUICK.stop_s + 5
         assert "ended with -9" in whats(stand, 2)
+
+
+def test_a_drill_fails_where_the_controller_ended_meanwhile(setup: Setup) -> None:
+    def unbalanced(stand: Stand) -> None:
+        with stand.load(steady(20, 1)) as load:
+            stand.balancer.process.kill()
+            with pytest.raises(RuntimeError, match="the controller ended"):
+                stand.finish(load)
+
+    with pytest.raises(RuntimeError, match="the controller ended"), standing(setup) as stand:
+        unbalanced(stand)
+
+
+def test_the_cache_is_emptied_before_a_load_but_where_it_is_kept(setup: Setup) -> None:
+    with standing(setup) as stand, Redis(port=stand.redis.ports[0]) as client:
+        client.set("key", "kept")
+        stand.run(steady(20, 0.5), keep=True)
+        assert client.get("key") == b"kept"
+        with pytest.raises(RuntimeError, match="only 0 of 5 requests were answered from the cache"):
+            _spaced(stand, 5, 0.01, hot=1.0)  # these tasks have no cache
+        assert client.get("key") == b"kept"
+        stand.run(steady(20, 0.5))
+        assert client.get("key") is None
 
 
 def test_a_task_that_cannot_start_ends_the_trial_with_its_words(setup: Setup) -> None:
@@ -242,11 +266,13 @@ def test_tables_and_plot_of_a_trial(tmp_path: Path) -> None:
         "timeline": [{"time_s": 0.0, "asked": 4.0, "p99_ms": 90.0, "p50_ms": 40.0, "refused": 0.5, "broken": 1.0}],
     }  # fmt: skip
     rows = [row, {**row, "load": "saturation"}]
+    machine = {"cpu": "A processor", "instructions": ["avx2"], "cores": 2, "load_before": 0.1,
+               "versions": {"openblip": "0.1.0"}}  # fmt: skip
+    command = "python -m deploy.trial --parts compare,kills"
+    run = {"command": command, "date": "2026-01-01", "model": "mini", "machine": machine}
     result = {
         "compare": {"rows": rows, "tasks": 2, "seconds": 60.0, "capacity": 70.0, "outside_ms": 1.5},
-        "drills": {"kills": drill}, "commands": {"kills": "python -m deploy.trial --parts kills"}, "failed": {},
-        "machine": {"cpu": "A processor", "instructions": ["avx2"], "cores": 2, "load_before": 0.1},
-        "date": "2026-01-01", "model": "mini", "versions": "openblip 0.1.0",
+        "drills": {"kills": drill}, "failed": {}, "runs": {"compare": run, "kills": run},
     }  # fmt: skip
     text = report.markdown(result)
     assert "| 30% | 10.0 | 10.0 | 10.1 | +1% | 100 | 90 to 120 | 110 | +10% |" in text
@@ -258,7 +284,8 @@ def test_tables_and_plot_of_a_trial(tmp_path: Path) -> None:
         assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1
     assert plot.draw(result, tmp_path / "trial.svg")
     assert "kill -9" in (tmp_path / "trial.svg").read_text(encoding="utf-8")
-    assert not plot.draw({"machine": result["machine"]}, tmp_path / "none.svg")
+    assert text.count(f"- `{command}`: 2026-01-01, load before: 0.1") == 1
+    assert not plot.draw({"runs": {}}, tmp_path / "none.svg")
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -46,7 +46,7 @@ def main() -> int:
             curves = Curves.read(arguments.curves)
             for part in arguments.parts.split(","):
                 print(f"{part} ...", file=sys.stderr, flush=True)
-                found[part] = _run(part, setup, curves, arguments)
+                found[part] = _run(part, setup, curves, arguments, found.get("compare"))
         except (Stopped, RuntimeError, OSError, ValueError, OpenBlipError) as error:
             failed[",".join(part for part in arguments.parts.split(",") if part not in found)] = str(error)
             print(error, file=sys.stderr)
@@ -95,46 +95,52 @@ def _setup(work: Path, arguments: argparse.Namespace) -> Setup:
     return Setup(work, folder, Recipe(arguments.model, work / "compiled", cores=cores), tasks=arguments.tasks)
 
 
-def _run(part: str, setup: Setup, curves: Curves, arguments: argparse.Namespace) -> Any:
+def _run(part: str, setup: Setup, curves: Curves, arguments: argparse.Namespace, compared: Any) -> Any:
+    """compared: what the comparison of this run came to, if there was one."""
     own = replace(setup, folder=Path(mkdtemp(prefix=f"{part}-", dir=setup.folder)))
     if part == "compare":
         found = compare.compare(own, curves, TRIAL_SIZE, arguments.seconds)
         return {**found, "outside_ms": curves.outside_s * 1000}
-    pace = drills.Pace(_capacity(curves, setup), arguments.scale, arguments.soak * 60)
+    pace = drills.Pace(_capacity(curves, setup, compared), arguments.scale, arguments.soak * 60)
     with standing(replace(own, recipe=replace(own.recipe, settings=compare.settings(TRIAL_SIZE)))) as stand:
         found = drills.DRILLS[part](stand, pace)
         events = [[round(event.time_s, 2), event.what, event.task] for event in stand.controller.events]
     return {**found, "events": events}
 
 
-def _capacity(curves: Curves, setup: Setup) -> float:
-    """What the tasks can do: as it was measured, where it was; else what the curves say."""
-    if RESULTS.is_file():
-        known = json.loads(RESULTS.read_text(encoding="utf-8")).get("compare")
-        if known and known["tasks"] == setup.tasks:
-            return float(known["capacity"])
+def _capacity(curves: Curves, setup: Setup, compared: Any, results: Path = RESULTS) -> float:
+    """What the tasks can do: as this run measured it, or an earlier one of the same model and as many tasks; else what
+    the curves say."""
+    if compared:
+        return float(compared["capacity"])
+    if results.is_file():
+        known = json.loads(results.read_text(encoding="utf-8"))
+        earlier, model = known.get("compare"), known["runs"].get("compare", {}).get("model")
+        if earlier and (earlier["tasks"], model) == (setup.tasks, setup.recipe.model):
+            return float(earlier["capacity"])
     return len(setup.recipe.cores) * curves.rate(1.0, 4)
 
 
 def _merged(
     found: dict[str, Any], failed: dict[str, str], load_before: float, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """With what other runs left in the same file."""
+    """With what other runs left in the same file. runs: how, when, where and of what each part was measured."""
     output = arguments.output
     known = json.loads(output.read_text(encoding="utf-8")) if output is not None and output.is_file() else {}
-    facts = machine(load_before, ("openblip", "openvino", "uvicorn", "redis"))
     words = ["python", "-m", "deploy.trial", "--parts", arguments.parts]
     words += ["--seconds", f"{arguments.seconds:g}"] if "compare" in found else []
     words += ["--soak", f"{arguments.soak:g}"] if "soak" in found else []
     words += ["--scale", f"{arguments.scale:g}"] if arguments.scale != 1 else []
     drilled = {name: entry for name, entry in found.items() if name != "compare"}
     both = {**known.get("drills", {}), **drilled}
-    return {
+    run = {
+        "command": " ".join(words),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": arguments.model,
-        "machine": facts,
-        "versions": ", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
-        "commands": {**known.get("commands", {}), **dict.fromkeys(found, " ".join(words))},
+        "machine": machine(load_before, ("openblip", "openvino", "uvicorn", "redis")),
+    }
+    return {
+        "runs": {**known.get("runs", {}), **dict.fromkeys(found, run)},
         "compare": found.get("compare", known.get("compare")),
         "drills": {name: both[name] for name in drills.DRILLS if name in both},
         "failed": failed,
@@ -142,10 +148,19 @@ def _merged(
 
 
 def _wrong(found: dict[str, Any]) -> list[str]:
-    """What a run must not show: something lost, or a simulation that is off."""
+    """What a run must not show: something lost or failed, a deployment that saw no load to its end, or a simulation
+    that is off."""
     wrong = [f"{name}: {entry['lost']} lost" for name, entry in found.items() if entry.get("lost")]
+    wrong += [
+        f"{name}: the load was over before the deployment, it shows nothing"
+        for name, entry in found.items()
+        if entry.get("within_load") is False
+    ]
     if "compare" in found:
-        wrong += compare.disagreements(found["compare"]["rows"])
+        rows = found["compare"]["rows"]
+        failed = [(row["load"], row["measured"]["failed"]) for row in rows]
+        wrong += [f"{load}: {count} requests failed" for load, count in failed if count]
+        wrong += compare.disagreements(rows)
     for line in wrong:
         print(line, file=sys.stderr)
     return wrong

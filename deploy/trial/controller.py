@@ -99,13 +99,17 @@ class Controller:
         """Until it is true. Raises RuntimeError where that takes longer."""
         began = time.monotonic()
         while not done():
-            if self.failure is not None:
-                raise RuntimeError(f"the controller ended: {self.failure}") from self.failure
+            self.check()
             if time.monotonic() - began > limit_s:
                 states = ", ".join(f"{managed.task.number} {managed.state}" for managed in self.tasks)
                 raise RuntimeError(f"{failed} within {limit_s:g} s: {states}")
             time.sleep(0.05)
         return time.monotonic() - began
+
+    def check(self) -> None:
+        """Raises RuntimeError where it has ended by itself: since then nothing is replaced."""
+        if self.failure is not None:
+            raise RuntimeError(f"the controller ended: {self.failure}") from self.failure
 
     def begin(self) -> None:
         """Start the thread."""

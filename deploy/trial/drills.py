@@ -153,13 +153,14 @@ DRILLS: dict[str, Callable[[Stand, Pace], dict[str, Any]]] = {
 
 
 def _found(title: str, seen: Seen, pattern: Pattern, step_s: float = _STEP_S) -> dict[str, Any]:
-    """broken: first tries that were accepted and came to nothing; lost: of those, what never had an answer."""
+    """broken: first tries that were accepted and came to nothing; lost: what was accepted and has no caption in the
+    end. What was refused at first and in the end was never accepted; what failed before or after that was."""
     sent = seen.sent
     return {
         "title": title, "seconds": pattern.seconds, "asked": len(sent),
         "answered": sum(each.status == 200 for each in sent), "refused": sum(each.status == 429 for each in sent),
         "broken": sum(each.first not in (200, 429) for each in sent),
-        "lost": sum(each.status not in (200, 429) for each in sent),
+        "lost": sum(each.status != 200 and not (each.first == each.status == 429) for each in sent),
         "statuses": dict(sorted(Counter(str(each.status) for each in sent).items())),
         "first_statuses": dict(sorted(Counter(str(each.first) for each in sent).items())),
         "times_ms": percentiles_ms([each.seconds for each in sent if each.status == 200]),

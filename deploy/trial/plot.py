@@ -28,8 +28,9 @@ def draw(result: Mapping[str, Any], path: Path) -> bool:
         _drill(axes, found)
     for axes in figure.axes:
         axes.tick_params(labelsize=8)
-    facts = result["machine"]
-    figure.suptitle(f"Real tasks behind HAProxy ({facts['cpu']}, {facts['cores']} cores)", fontsize=11)
+    machines = [run["machine"] for run in result["runs"].values()]
+    names = "; ".join(dict.fromkeys(f"{facts['cpu']}, {facts['cores']} cores" for facts in machines))
+    figure.suptitle(f"Real tasks behind HAProxy ({names})", fontsize=11)
     figure.tight_layout(rect=(0, 0, 1, 0.98))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None})

@@ -92,13 +92,26 @@ def recovery(found: Mapping[str, Any]) -> str:
 
 
 def _notes(result: Mapping[str, Any]) -> str:
-    facts = result["machine"]
-    commands = "; ".join(f"`{command}`" for command in dict.fromkeys(result["commands"].values()))
-    what = f"{facts['cpu']} ({', '.join(facts['instructions'])}), {facts['cores']} cores"
-    when = f"load before: {facts['load_before']:g}; {result['date']}"
-    lines = [f"{what}; {when}. Model: {result['model']}. {result['versions']}.\nCommands: {commands}"]
+    """Where and of what, once for all runs for which it is the same; below it the runs, with date and load before."""
+    places: dict[str, dict[str, None]] = {}
+    for run in result["runs"].values():
+        places.setdefault(_place(run), {})[_run(run)] = None
+    lines = [f"{place}\n\n{chr(10).join(runs)}" for place, runs in places.items()]
     lines += [f"Failed: {name}: {why}" for name, why in result.get("failed", {}).items()]
     return "\n\n".join(lines)
+
+
+def _place(run: Mapping[str, Any]) -> str:
+    facts = run["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    what = f"{facts['cpu']} ({', '.join(facts['instructions'])}), {facts['cores']} cores"
+    return f"{what}. Model: {run['model']}. {versions}."
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    if run["date"] is None:
+        return f"- `{run['command']}`: date and load before were not kept"
+    return f"- `{run['command']}`: {run['date']}, load before: {run['machine']['load_before']:g}"
 
 
 def _off(share: float | None) -> str:

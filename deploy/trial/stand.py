@@ -81,14 +81,17 @@ class Stand:
         self._seed = 0
 
     @contextmanager
-    def load(self, pattern: Pattern, *, retry: bool = False, hot: float = 0.0, again: bool = False) -> Iterator[Load]:
-        """Sent from now on, by a process of its own that is ended with the block."""
+    def load(
+        self, pattern: Pattern, *, retry: bool = False, hot: float = 0.0, again: bool = False, keep: bool = False
+    ) -> Iterator[Load]:
+        """Sent from now on, by a process of its own that is ended with the block. keep: the cache as it is."""
         self._seed += 1
         folder = Path(mkdtemp(prefix="load-", dir=self.setup.folder))
         times = list(pattern.times(Random(self._seed)))
         plan = Plan(self.balancer.port, str(self.setup.pictures), str(folder / "sent.jsonl"), times, retry, hot, again)
         plan.write(folder / "plan.json")
-        self.redis.empty()
+        if not keep:
+            self.redis.empty()
         command = [sys.executable, "-m", "deploy.trial.client", str(folder / "plan.json")]
         records, log = folder / "sent.jsonl", folder / "log"
         with running(command, log, cwd=CHECKOUT) as process:
@@ -97,21 +100,26 @@ class Stand:
             yield Load(process, records, log, began_s, pattern.seconds + _LATE_S, self._used())
 
     def finish(self, load: Load) -> Seen:
-        """Wait for the last answer. Raises RuntimeError where the client fails, or takes too long."""
+        """Wait for the last answer. Raises RuntimeError where the client fails, or takes too long, or the controller
+        ended meanwhile."""
         while not load.over():
+            self.controller.check()
             if time.time() - load.began_s > load.limit_s:
                 raise RuntimeError(f"the load's client does not end: {_tail(load.log)}")
             time.sleep(0.05)
         if load.process.returncode or not load.records.is_file():
             raise RuntimeError(f"the load's client failed: {_tail(load.log)}")
+        self.controller.check()
         after = self._used()
         used = {name: after[name] - before for name, before in load.cpu_s.items() if name in after}
         client_s = float(json.loads(about(load.records).read_text(encoding="utf-8"))["cpu_s"])
         return Seen(read(load.records), load.began_s, {**used, "client": client_s})
 
-    def run(self, pattern: Pattern, *, retry: bool = False, hot: float = 0.0, again: bool = False) -> Seen:
+    def run(
+        self, pattern: Pattern, *, retry: bool = False, hot: float = 0.0, again: bool = False, keep: bool = False
+    ) -> Seen:
         """A load from its begin to its last answer."""
-        with self.load(pattern, retry=retry, hot=hot, again=again) as load:
+        with self.load(pattern, retry=retry, hot=hot, again=again, keep=keep) as load:
             return self.finish(load)
 
     def task_memory_mib(self) -> dict[str, float]:
@@ -146,6 +154,7 @@ def standing(setup: Setup) -> Iterator[Stand]:
             controller.want(setup.tasks)
             controller.wait_settled(_SETTLE_S)
             yield Stand(setup, recipe, balancer, controller, redis)
+            controller.check()
 
 
 def _tail(log: Path) -> str:
