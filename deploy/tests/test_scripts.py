@@ -61,13 +61,19 @@ def scanned(
 ) -> subprocess.CompletedProcess[str]:
     """image.sh, where the registry's scan found so much."""
     bench.add("uname", f"echo {machine}")
+    found = [
+        {"name": f"CVE-{severity}-{number}", "severity": severity}
+        for severity, count in (counts or {}).items()
+        for number in range(count)
+    ]
+    answer = None if counts is None else {"findings": found, "findingSeverityCounts": counts}
     bench.add("docker", "cat > /dev/null; echo building")
     bench.add(
         "aws",
         f"""case "$*" in
         *describe-repositories*) echo 1.dkr.ecr.example/openblip;;
         *get-login-password*) echo secret;;
-        *describe-image-scan-findings*) echo '{json.dumps(counts)}';;
+        *describe-image-scan-findings*) echo '{json.dumps(answer)}';;
         *describe-images*) echo {DIGEST};;
         esac""",
     )
@@ -119,6 +125,7 @@ def test_a_fault_that_the_scan_finds_ends_it(bench: Bench, counts: dict[str, int
     answer = scanned(bench, counts)
     assert answer.returncode == 1
     assert "digest=" not in answer.stdout
+    assert f"{next(iter(counts))} CVE-" in answer.stderr
 
 
 def test_a_scan_that_finds_nothing_at_all_is_fine(bench: Bench) -> None:
