@@ -36,6 +36,7 @@ export function Samples() {
             >
               <img
                 src={`/samples/small/${sample.file}`}
+                loading="lazy"
                 alt=""
                 width={360}
                 height={240}
