@@ -37,7 +37,8 @@ _PREFIX_LIST = "pl-3b927c52"  # of us-east-1
 _CRON = re.compile(r"[0-9*,/-]+")
 
 
-def _require(fine: bool, name: str, value: object, remedy: str) -> None:
+def require(fine: bool, name: str, value: object, remedy: str) -> None:
+    """Raise OptionError, which names the setting and the remedy, unless the value is fine."""
     if not fine:
         raise OptionError(f"{name} = {value!r}: {remedy}")
 
@@ -57,8 +58,8 @@ class Price:
     gb_hour: float
 
     def __post_init__(self) -> None:
-        _require(self.vcpu_hour > 0, "vcpu_hour", self.vcpu_hour, "give US dollars above 0")
-        _require(self.gb_hour > 0, "gb_hour", self.gb_hour, "give US dollars above 0")
+        require(self.vcpu_hour > 0, "vcpu_hour", self.vcpu_hour, "give US dollars above 0")
+        require(self.gb_hour > 0, "gb_hour", self.gb_hour, "give US dollars above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Prices:
     spot_discount: float = 0.6
 
     def __post_init__(self) -> None:
-        _require(0 <= self.spot_discount < 1, "spot_discount", self.spot_discount, "give a share from 0 to below 1")
+        require(0 <= self.spot_discount < 1, "spot_discount", self.spot_discount, "give a share from 0 to below 1")
 
     def of(self, processor: Processor) -> Price:
         """Of a processor."""
@@ -97,10 +98,10 @@ class Task:
 
     def __post_init__(self) -> None:
         sizes = ", ".join(f"{each:g}" for each in _FARGATE_GB)
-        _require(self.vcpus in _FARGATE_GB, "vcpus", self.vcpus, f"take one of Fargate's: {sizes}")
+        require(self.vcpus in _FARGATE_GB, "vcpus", self.vcpus, f"take one of Fargate's: {sizes}")
         choices = _FARGATE_GB[self.vcpus]
         apart = f"{choices[0]:g} to {choices[-1]:g} GB, {choices[-1] - choices[-2]:g} apart"
-        _require(
+        require(
             self.memory_gb in choices, "memory_gb", self.memory_gb, f"with {self.vcpus:g} vCPUs Fargate has {apart}"
         )
 
@@ -117,13 +118,13 @@ class ScheduledMinimum:
     week_day: str = "*"
 
     def __post_init__(self) -> None:
-        _require(bool(re.fullmatch("[a-z][a-z0-9-]*", self.name)), "name", self.name, "use a-z, 0-9 and -")
-        _require(self.minimum >= 1, "minimum", self.minimum, "keep a task at least")
+        require(bool(re.fullmatch("[a-z][a-z0-9-]*", self.name)), "name", self.name, "use a-z, 0-9 and -")
+        require(self.minimum >= 1, "minimum", self.minimum, "keep a task at least")
         for part in ("hour", "minute"):
             given = getattr(self, part)
-            _require(bool(_CRON.fullmatch(given)), part, given, "write it as cron does, such as 7 or */2")
+            require(bool(_CRON.fullmatch(given)), part, given, "write it as cron does, such as 7 or */2")
         week_day = self.week_day
-        _require(bool(re.fullmatch("[0-9A-Z*,-]+", week_day)), "week_day", week_day, "write it as cron does: MON-FRI")
+        require(bool(re.fullmatch("[0-9A-Z*,-]+", week_day)), "week_day", week_day, "write it as cron does: MON-FRI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +155,19 @@ class Scaling:
     low_share: float = 0.9
 
     def __post_init__(self) -> None:
-        _require(self.minimum >= 1, "minimum", self.minimum, "keep a task at least")
-        _require(self.maximum >= self.minimum, "maximum", self.maximum, f"take {self.minimum} (minimum) or more")
-        _require(self.target_in_flight > 0, "target_in_flight", self.target_in_flight, "take more than 0")
+        require(self.minimum >= 1, "minimum", self.minimum, "keep a task at least")
+        require(self.maximum >= self.minimum, "maximum", self.maximum, f"take {self.minimum} (minimum) or more")
+        require(self.target_in_flight > 0, "target_in_flight", self.target_in_flight, "take more than 0")
         guard = self.target_requests_per_minute
-        _require(guard >= 1, "target_requests_per_minute", guard, "take 1 or more")
+        require(guard >= 1, "target_requests_per_minute", guard, "take 1 or more")
         for name in ("scale_out_cooldown_s", "scale_in_cooldown_s"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "take 0 or more")
-        _require(0 <= self.spot_share <= 1, "spot_share", self.spot_share, "give a share from 0 to 1")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "take 0 or more")
+        require(0 <= self.spot_share <= 1, "spot_share", self.spot_share, "give a share from 0 to 1")
         names = [each.name for each in self.scheduled]
-        _require(len(set(names)) == len(names), "scheduled", names, "give each its own name")
+        require(len(set(names)) == len(names), "scheduled", names, "give each its own name")
         for each in self.scheduled:
             most = f"take {self.maximum} (maximum) or fewer"
-            _require(each.minimum <= self.maximum, f"scheduled {each.name}", each.minimum, most)
+            require(each.minimum <= self.maximum, f"scheduled {each.name}", each.minimum, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +184,15 @@ class Drain:
     deregistration_s: int = 50
 
     def __post_init__(self) -> None:
-        _require(self.request_s >= 1, "request_s", self.request_s, "take 1 or more")
-        _require(self.body_s >= 1, "body_s", self.body_s, "take 1 or more")
-        _require(self.notice_s >= 0, "notice_s", self.notice_s, "take 0 or more")
+        require(self.request_s >= 1, "request_s", self.request_s, "take 1 or more")
+        require(self.body_s >= 1, "body_s", self.body_s, "take 1 or more")
+        require(self.notice_s >= 0, "notice_s", self.notice_s, "take 0 or more")
         whole_s = self.request_s + self.body_s
         longer = f"take more than a request and its body may: {whole_s} (request_s + body_s)"
-        _require(self.drain_s > whole_s, "drain_s", self.drain_s, longer)
-        _require(self.deregistration_s > whole_s, "deregistration_s", self.deregistration_s, longer)
+        require(self.drain_s > whole_s, "drain_s", self.drain_s, longer)
+        require(self.deregistration_s > whole_s, "deregistration_s", self.deregistration_s, longer)
         shorter = f"lower notice_s or drain_s: a task has {_MAX_STOP_S} s in all"
-        _require(self.stop_s <= _MAX_STOP_S, "notice_s + drain_s + 5", self.stop_s, shorter)
+        require(self.stop_s <= _MAX_STOP_S, "notice_s + drain_s + 5", self.stop_s, shorter)
 
     @property
     def stop_s(self) -> int:
@@ -220,7 +221,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
-            _require(least <= value <= most, name, value, f"take {least} to {most}")
+            require(least <= value <= most, name, value, f"take {least} to {most}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +240,10 @@ class Service:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        _require(bool(self.model), "model", self.model, "name one, such as mini")
-        _require(1024 <= self.port <= 65535, "port", self.port, "take 1024 to 65535: the service is not root")
-        _require(1 <= self.figures_s <= 60, "figures_s", self.figures_s, "take 1 to 60: scaling looks at minutes")
-        _require(self.log_days in _LOG_DAYS, "log_days", self.log_days, f"take one of CloudWatch's: {_LOG_DAYS}")
+        require(bool(self.model), "model", self.model, "name one, such as mini")
+        require(1024 <= self.port <= 65535, "port", self.port, "take 1024 to 65535: the service is not root")
+        require(1 <= self.figures_s <= 60, "figures_s", self.figures_s, "take 1 to 60: scaling looks at minutes")
+        require(self.log_days in _LOG_DAYS, "log_days", self.log_days, f"take one of CloudWatch's: {_LOG_DAYS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +259,11 @@ class Web:
 
     def __post_init__(self) -> None:
         named = re.fullmatch(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}", self.domain)
-        _require(named is not None, "domain", self.domain, "give a DNS name, such as captions.example.com")
+        require(named is not None, "domain", self.domain, "give a DNS name, such as captions.example.com")
         requests = self.requests_per_5_minutes
-        _require(requests >= 10, "requests_per_5_minutes", requests, "take 10 or more, the firewall's least")
+        require(requests >= 10, "requests_per_5_minutes", requests, "take 10 or more, the firewall's least")
         listed = re.fullmatch("pl-[0-9a-f]{8,17}", self.prefix_list)
-        _require(listed is not None, "prefix_list", self.prefix_list, "give its id, pl- and hexadecimal digits")
+        require(listed is not None, "prefix_list", self.prefix_list, "give its id, pl- and hexadecimal digits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +276,10 @@ class Alarms:
     refused_share: float = 0.05
 
     def __post_init__(self) -> None:
-        _require(not self.email or "@" in self.email, "email", self.email, "give an address, or nothing")
-        _require(self.p99_s > 0, "p99_s", self.p99_s, "take more than 0")
+        require(not self.email or "@" in self.email, "email", self.email, "give an address, or nothing")
+        require(self.p99_s > 0, "p99_s", self.p99_s, "take more than 0")
         for name in ("error_share", "refused_share"):
-            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "give a share between 0 and 1")
+            require(0 < getattr(self, name) < 1, name, getattr(self, name), "give a share between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +294,8 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         named = re.fullmatch(r"[\w.-]+/[\w.-]+", self.repository)
-        _require(named is not None, "repository", self.repository, "write OWNER/NAME")
-        _require(bool(re.fullmatch(r"[\w.-]+", self.environment)), "environment", self.environment, "name one")
+        require(named is not None, "repository", self.repository, "write OWNER/NAME")
+        require(bool(re.fullmatch(r"[\w.-]+", self.environment)), "environment", self.environment, "name one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,18 +315,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         named = re.fullmatch("[a-z][a-z0-9-]{1,19}", self.name)
-        _require(named is not None, "name", self.name, "use 2 to 20 of a-z, 0-9 and -, a letter first")
-        _require(
-            bool(re.fullmatch("[a-z]{2}(-[a-z]+)+-[0-9]", self.region)), "region", self.region, "such as us-east-1"
-        )
+        require(named is not None, "name", self.name, "use 2 to 20 of a-z, 0-9 and -, a letter first")
+        require(bool(re.fullmatch("[a-z]{2}(-[a-z]+)+-[0-9]", self.region)), "region", self.region, "such as us-east-1")
         listed = self.region == "us-east-1" or self.web.prefix_list != _PREFIX_LIST
         remedy = (
             f"that is us-east-1's; in {self.region} take what `aws ec2 describe-managed-prefix-lists --region "
             f"{self.region}` says of com.amazonaws.global.cloudfront.origin-facing"
         )
-        _require(listed, "prefix_list", self.web.prefix_list, remedy)
+        require(listed, "prefix_list", self.web.prefix_list, remedy)
         # A task that ends must be gone before the next is taken, else a slow drain empties the service.
         longest, cooldown = self.drain.longest_s, self.scaling.scale_in_cooldown_s
         remedy = f"take {longest} or more, what a task takes to drain and end"
-        _require(cooldown >= longest, "scale_in_cooldown_s", cooldown, remedy)
-        _require(self.drain.request_s < 60, "request_s", self.drain.request_s, "CloudFront waits 60 s for an answer")
+        require(cooldown >= longest, "scale_in_cooldown_s", cooldown, remedy)
+        require(self.drain.request_s < 60, "request_s", self.drain.request_s, "CloudFront waits 60 s for an answer")

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from deploy.settings import ScheduledMinimum, Settings
+from deploy.settings import ScheduledMinimum, Settings, require
 from openblip.errors import OptionError
 
 
@@ -38,20 +38,20 @@ def _changed(default: Any, given: dict[str, Any], where: str) -> Any:
 
 def _value(default: object, given: Any, name: str) -> object:
     if is_dataclass(default):
-        _require(isinstance(given, dict), name, given, "write a table")
+        require(isinstance(given, dict), name, given, "write a table")
         return _changed(default, given, f"{name}.")
     if isinstance(default, tuple):
-        _require(
+        require(
             isinstance(given, list) and all(isinstance(each, dict) for each in given), name, given, "write [[tables]]"
         )
         return tuple(_scheduled(each, name) for each in given)
     if isinstance(default, Enum):
         kind = type(default)
         names = [each.value for each in kind]
-        _require(given in names, name, given, f"take one of {', '.join(names)}")
+        require(given in names, name, given, f"take one of {', '.join(names)}")
         return kind(given)
     numbers = isinstance(default, float) and isinstance(given, int | float) and not isinstance(given, bool)
-    _require(numbers or type(given) is type(default), name, given, f"give a {_KINDS[type(default)]}")
+    require(numbers or type(given) is type(default), name, given, f"give a {_KINDS[type(default)]}")
     return given
 
 
@@ -61,11 +61,6 @@ def _scheduled(given: dict[str, Any], name: str) -> ScheduledMinimum:
     except TypeError:
         wanted = ", ".join(field.name for field in fields(ScheduledMinimum))
         raise OptionError(f"{name} = {given!r}: give {wanted}, the last two if they matter") from None
-
-
-def _require(fine: bool, name: str, value: object, remedy: str) -> None:
-    if not fine:
-        raise OptionError(f"{name} = {value!r}: {remedy}")
 
 
 _KINDS = {str: "text", int: "whole number", float: "number", bool: "true or false", date: "date"}

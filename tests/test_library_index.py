@@ -1,22 +1,17 @@
 """An index run on real files and shards with a tiny model: what is added, skipped, moved, changed, dropped and
-reported; and a run that is killed."""
+reported."""
 
 from __future__ import annotations
 
 import io
 import os
-import random
 import shutil
-import signal
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from command_line import COMMAND
 from noisy import tiny_checkpoint
 from openblip import Blip
 from openblip.errors import DataError, ImageError, OpenBlipError, OptionError
@@ -338,69 +333,3 @@ def test_one_at_a_time(blip: Blip, folder: Path, database: Path) -> None:
         library.add(blip, folder / "text.jpg")
     library.tidy()
     assert counts(index_photos([str(folder / "first")], database, lambda: blip)) == {"added": 4, "unchanged": 2}
-
-
-# -------------------------------------------------------------------------------------------------------------- kill -9
-
-
-def command(folder: Path, database: Path, model: str) -> list[str]:
-    arguments = ["index", str(folder), "--db", str(database), "--model", model, "--precision", "f32", "--threads", "1"]
-    return [*COMMAND, *arguments, "--batch-size", "16"]
-
-
-def rows(database: Path) -> int:
-    """In the library now, 0 where there is none yet."""
-    try:
-        return len(Library.open(database))
-    except DataError:
-        return 0
-
-
-def kill_when(process: subprocess.Popen[bytes], database: Path, wanted: int) -> bool:
-    """Kill it once so many rows are there. False where it ended before."""
-    while process.poll() is None and rows(database) < wanted:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
-
-
-def complete(database: Path, folder: Path) -> None:
-    found = records(database)
-    assert set(found) == {str(path) for path in folder.rglob("*.jpg")}
-
-
-def many(folder: Path, count: int) -> Path:
-    folder.mkdir()
-    for number in range(count):
-        (folder / f"{number:04d}.jpg").write_bytes(photo(number))
-    return folder
-
-
-def test_killed_once_it_completes_without_duplicates(model: str, tmp_path: Path) -> None:
-    folder, database = many(tmp_path / "album", 600), tmp_path / "photos.lance"
-    process = subprocess.Popen(command(folder, database, model), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    assert kill_when(process, database, 50), "it ended before it was killed: add photos"
-    there = rows(database)
-    assert 50 <= there < 600
-    done = subprocess.run(command(folder, database, model), capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"{there:,} unchanged" in done.stdout
-    assert f"{600 - there:,} encoded" in done.stdout
-    complete(database, folder)
-
-
-@pytest.mark.slow
-def test_killed_ten_times_it_completes_without_duplicates(model: str, tmp_path: Path) -> None:
-    """Ten kills spread over the whole run, some of them while nothing and some while a batch is being written."""
-    folder, database, draw = many(tmp_path / "album", 1500), tmp_path / "photos.lance", random.Random(20220128)
-    for kill in range(10):
-        process = subprocess.Popen(
-            command(folder, database, model), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        wanted = min(1400, rows(database) + draw.randint(1, 200)) if kill else 1
-        assert kill_when(process, database, wanted), "it ended before it was killed ten times: add photos"
-        there = records(database)
-        assert len(there) < 1500
-    done = subprocess.run(command(folder, database, model), capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    complete(database, folder)

@@ -1,27 +1,19 @@
-"""Catalogues of products: read and typed, indexed by picture and text, kept up to date, searched in every way."""
+"""Catalogues of products: indexed by picture and text, kept up to date, searched in every way."""
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-import signal
-import subprocess
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from command_line import COMMAND, start, with_model
+from command_line import with_model
 from noisy import tiny_checkpoint
 from openblip import Blip, cli
 from openblip.errors import DataError, ImageError, InputError, OpenBlipError, OptionError
@@ -29,16 +21,12 @@ from openblip.library import Library, Product, Query, SearchOptions, index_catal
 from openblip.library.duplicates import find_duplicates
 from openblip.library.encode import text_vector
 from openblip.library.forms import mixed
-from openblip.library.index import IndexOptions
 from openblip.library.index_items import CatalogueReport
-from openblip.library.items import item_key, price_of, read_catalogue
 from openblip.library.page import write_hits
 from openblip.library.products import TEXT_WEIGHT, joined
+from openblip.library.runs import IndexOptions
 from openblip.library.table import PhotoTable
-
-COLOURS = {"red": (200, 30, 40), "green": (40, 150, 60), "blue": (30, 60, 190), "yellow": (230, 200, 40)}
-THINGS = ("hat", "ball", "shirt")
-Row = dict[str, str]
+from shop import Row, draw, drawn_rows, products, write_csv
 
 
 @pytest.fixture(scope="module")
@@ -49,44 +37,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def blip(model: str) -> Blip:
     return Blip.load(model, precision="f32", threads=1)
-
-
-def draw(path: Path, thing: str, colour: str) -> None:
-    """A hat is a box, a ball an ellipse, a shirt a triangle; each on a black line."""
-    image = Image.new("RGB", (64, 64), "white")
-    pen = ImageDraw.Draw(image)
-    match thing:
-        case "hat":
-            pen.rectangle((16, 12, 44, 54), fill=COLOURS[colour])
-        case "ball":
-            pen.ellipse((6, 16, 58, 48), fill=COLOURS[colour])
-        case _:
-            pen.polygon([(32, 6), (8, 40), (56, 40)], fill=COLOURS[colour])
-    pen.line((0, 60, 64, 60), fill="black", width=2)
-    image.save(path)
-
-
-def drawn_rows(folder: Path) -> list[Row]:
-    """A shop of twelve things."""
-    rows = []
-    for place, (thing, colour) in enumerate((thing, colour) for thing in THINGS for colour in COLOURS):
-        draw(folder / f"{thing}-{colour}.png", thing, colour)
-        rows.append(
-            {
-                "ID": f"sku {place}'", "Title": f"A {thing}", "Description": f"In {colour}, of fine make.",
-                "Price": f"${10 * place + 5}.50", "Picture": f"{thing}-{colour}.png", "Colour": colour,
-                "Screen Size": str(place), "listed": f"2024-0{1 + place % 9}-15", "size": "XL" if place % 2 else "",
-            }
-        )  # fmt: skip
-    return rows
-
-
-def write_csv(path: Path, rows: Sequence[Row]) -> str:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return str(path)
 
 
 @pytest.fixture
@@ -111,117 +61,10 @@ def counts(report: CatalogueReport) -> dict[str, int]:
     return {name: value for name, value in report.to_dict().items() if value and name != "seconds"}
 
 
-def products(library: Library) -> dict[str, Product]:
-    found = library.list(limit=1000)
-    assert all(isinstance(record, Product) for record in found)
-    by_id = {record.item.id: record for record in found if isinstance(record, Product)}
-    assert len(by_id) == len(found)
-    return by_id
-
-
 def ids(library: Library, blip: Blip, query: Query, **options: Any) -> list[str]:
     """By the vectors alone, unless hybrid is given."""
     wanted = SearchOptions(**{"hybrid": False, **options})
     return [hit.to_dict()["id"] for hit in library.search(blip, query, wanted).hits]
-
-
-# -------------------------------------------------------------------------------------------------------- the catalogue
-
-
-def test_columns_are_typed_and_kept(tmp_path: Path, rows: list[Row]) -> None:
-    catalogue = read_catalogue([write_csv(tmp_path / "c.csv", rows)])
-    assert catalogue.kinds == {"colour": "text", "screen_size": "number", "listed": "time", "size": "text"}
-    item = catalogue.items[2]
-    assert (item.id, item.title, item.price) == ("sku 2'", "A hat", 25.5)
-    assert item.text == "A hat. In blue, of fine make"
-    assert item.picture == str(tmp_path / "hat-blue.png")
-    assert item.values == {"colour": "blue", "screen_size": 2.0, "listed": datetime(2024, 3, 15), "size": None}
-
-
-def test_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [
-        {"sku": 7, "name": "a hat", "price": 9.5, "tags": ["new", "hot"], "in_stock": True, "ean": "0123"},
-        {"sku": 8, "name": "a shirt", "price": None, "tags": [], "in_stock": False, "ean": "4006"},
-    ]
-    lines = tmp_path / "c.jsonl"
-    lines.write_text("\n".join(map(json.dumps, rows)))
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
-    first, second = (read_catalogue([str(path)]) for path in (lines, tmp_path / "c.parquet"))
-    assert first.items == second.items
-    assert first.items[0].id == "7"
-    assert first.items[0].values == {"tags": "new, hot", "in_stock": "true", "ean": "0123"}
-    assert first.items[1].values == {"tags": None, "in_stock": "false", "ean": "4006"}
-
-
-def test_what_is_wrong_with_a_catalogue_is_said(tmp_path: Path) -> None:
-    def read(*rows: Mapping[str, Any]) -> list[str]:
-        path = tmp_path / "c.jsonl"
-        path.write_text("\n".join(map(json.dumps, rows)))
-        return list(map(str, read_catalogue([str(path)]).errors))
-
-    with pytest.raises(DataError, match=r"line 1: no column is called title or name .*, of id, colour"):
-        read({"id": "a", "colour": "red"})
-    with pytest.raises(DataError, match="there are no items"):
-        read()
-    with pytest.raises(DataError, match="'Größe-' has no name of its own"):
-        read({"id": "a", "title": "b", "größe": 1, "Größe-": 2})
-    told = read({"id": "a", "title": "b", "price": "cheap"}, {"id": "a", "title": "c"}, {"id": "", "title": "d"})
-    assert "'cheap' is no price" in told[0]
-    assert "the id 'a' is that of" in told[1]
-    assert "has no id" in told[2]
-    assert "no path" in read({"id": "a", "title": "b", "picture": {"bytes": "..."}})[0]
-
-
-def test_a_bad_row_does_not_end_the_run(tmp_path: Path) -> None:
-    path = tmp_path / "c.jsonl"
-    rows = [
-        {"id": "a", "title": "b", "price": 10**400}, {"id": "c", "colour": "red"}, {"id": "d", "title": "e"},
-        {"id": item_key("d"), "title": "f"}, {"id": "g", "colour": "red"},
-    ]  # fmt: skip
-    path.write_text("\n".join(map(json.dumps, rows)))
-    catalogue = read_catalogue([str(path)])
-    assert [(item.id, item.price) for item in catalogue.items] == [("a", None), ("d", None)]
-    told = list(map(str, catalogue.errors))
-    assert "is no price" in told[0]
-    assert "line 2: no column is called title" in told[1]
-    assert f"line 4: the id '{item_key('d')}' is that of {path}, line 3 too" in told[2]
-    assert "line 5: no column is called title" in told[3]
-    assert not catalogue.whole
-
-
-@pytest.mark.parametrize(
-    ("text", "price"),
-    [
-        ("12", 12.0), ("12.5", 12.5), ("1,299.00", 1299.0), ("1.299,00 EUR", 1299.0), ("€ 19,99", 19.99),
-        ("US$12", 12.0), ("1,299", 1299.0), ("1.234.567", 1234567.0), ("1 299,5 kr.", 1299.5), ("CHF 1'299.-", None),
-        ("", None), (None, None), (7, 7.0), ("-3.5", -3.5),
-    ],
-)  # fmt: skip
-def test_prices_as_shops_write_them(text: Any, price: float | None) -> None:
-    if text == "CHF 1'299.-":
-        with pytest.raises(ValueError, match="1'299"):
-            price_of(text)
-        return
-    assert price_of(text) == price
-
-
-@given(st.integers(0, 10**9), st.sampled_from([",.", ".,", " .", "',"]), st.sampled_from(["", "$", "EUR ", "kr"]))
-def test_any_price_with_cents_is_read_back(cents: int, signs: str, currency: str) -> None:
-    thousands, point = signs
-    written = f"{currency}{cents // 100:,}.{cents % 100:02d}".translate({ord(","): thousands, ord("."): point})
-    assert_allclose(price_of(written) or 0.0, cents / 100)
-
-
-@given(st.text(max_size=12))
-def test_no_price_raises_but_value_errors(text: str) -> None:
-    try:
-        price = price_of(text)
-    except ValueError:
-        return
-    assert price is None or np.isfinite(price)
 
 
 # ------------------------------------------------------------------------------------------------------------- indexing
@@ -542,33 +385,3 @@ def test_from_the_command_line(
     assert "name one of id, title, description, price, picture, colour" in errors
     code, lines, errors = openblip("index", table, str(tmp_path))
     assert (code, "a catalogue stands alone" in errors) == (2, True)
-
-
-def test_killed_it_completes(model: str, tmp_path: Path) -> None:
-    """Killed once some batches are written: the next run does the others, and no item is there twice."""
-    (tmp_path / "pictures").mkdir()
-    generator, rows = np.random.default_rng(0), []
-    for number in range(160):
-        patches = generator.integers(0, 255, (4, 4, 3), dtype=np.uint8)
-        Image.fromarray(patches).resize((40, 32)).save(tmp_path / "pictures" / f"{number}.png")
-        rows.append({"id": str(number), "title": f"thing {number}", "picture": f"pictures/{number}.png"})
-    table, database = write_csv(tmp_path / "c.csv", rows), tmp_path / "shop.lance"
-    command = ["index", table, "--db", str(database), "--batch-size", "4", *with_model(model)]
-    process = subprocess.Popen([*COMMAND, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-    def written() -> int:
-        try:
-            return len(Library.open(database))
-        except DataError:
-            return 0
-
-    while process.poll() is None and written() < 8:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it was killed: add items"
-    there = written()
-    assert 8 <= there < 160
-    done = start(command, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert f"{160 - there} added, {there} unchanged" in done.stdout
-    assert len(products(Library.open(database))) == 160

@@ -23,6 +23,7 @@ from PIL import Image, ImageFile
 
 from openblip.config import VisionConfig
 from openblip.errors import ImageError, OptionError
+from openblip.headers import MAX_STEPS, declared_size, format_of, steps
 
 ImageSource = str | Path | bytes | Image.Image | NDArray[Any]
 
@@ -44,17 +45,6 @@ _PLUGINS: Final = {
     "PPM": ("PpmImagePlugin", "PpmImageFile"),
 }
 _PILLOW_HARD_LIMIT: Final = 178_956_970  # pixels; above it some of Pillow's readers refuse whatever we allow
-_STARTS = (
-    ("JPEG", (b"\xff\xd8\xff",)),
-    ("PNG", (b"\x89PNG\r\n\x1a\n",)),
-    ("GIF", (b"GIF87a", b"GIF89a")),
-    ("BMP", (b"BM",)),
-    ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    ("PPM", tuple(b"P%d%c" % (number, space) for number in range(1, 7) for space in b" \t\r\n")),
-)
-"""The first bytes of formats that they tell apart; see `_kind`."""
-_MAX_STEPS: Final = 20_000  # a PNG of 32 MB in chunks of 8 kB, as libpng writes them, has 4,000
-_NO_LENGTH: Final = frozenset((0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))  # markers that nothing belongs to
 _ORIENTATION_TAG: Final = 0x0112
 _FULL_SIZE: Final = "openblip_full_size"
 _TRANSPOSES: Final = {
@@ -231,14 +221,14 @@ def open_header(data: bytes, name: str = "the picture", limits: ImageLimits = DE
     """A picture of which nothing but the header is read yet: its size, mode and metadata. Raises ImageError."""
     if not data:
         raise ImageError(f"{name} is empty (0 bytes): copy or download it again")
-    kind = _kind(data)
+    kind = format_of(data)
     if kind is None:
         raise ImageError(f"{name} is not a picture that openblip can read: give {FORMATS_IN_WORDS}")
     if kind == "HEIC" and "HEIF" not in Image.OPEN:
         raise ImageError(f"{name} is a HEIC picture, which Pillow cannot read: convert it to JPEG")
-    if any(number >= _MAX_STEPS for number, _ in enumerate(_steps(kind, data))):
-        raise ImageError(f"{name} has more than {_MAX_STEPS:,} chunks or markers: save it again")
-    declared = _declared_size(kind, data)
+    if any(number >= MAX_STEPS for number, _ in enumerate(steps(kind, data))):
+        raise ImageError(f"{name} has more than {MAX_STEPS:,} chunks or markers: save it again")
+    declared = declared_size(kind, data)
     if declared is not None:
         _check_pixels(declared, name, limits)
     with _damage_named(kind, name):
@@ -249,7 +239,7 @@ def open_header(data: bytes, name: str = "the picture", limits: ImageLimits = DE
 
 def _decode(data: bytes, name: str, limits: ImageLimits, needed: int | None) -> Image.Image:
     image = open_header(data, name, limits)
-    with _damage_named(str(_kind(data)), name):
+    with _damage_named(str(format_of(data)), name):
         stored = image.size
         if needed and limits.draft:
             image.draft(image.mode, (2 * needed, 2 * needed))  # does nothing but to a JPEG
@@ -271,60 +261,6 @@ def _damage_named(kind: str, name: str) -> Iterator[None]:
         raise ImageError(
             f"{name} looks like {kind} but cannot be decoded: it is damaged or cut short; copy or download it again"
         ) from error
-
-
-def _kind(data: bytes) -> str | None:
-    """The format by the first bytes; the file name has no say."""
-    for kind, starts in _STARTS:
-        if data.startswith(starts):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    if data[4:8] == b"ftyp":
-        brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
-        if b"avif" in brands or b"avis" in brands:
-            return "AVIF"
-        if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1")):
-            return "HEIC"
-    return None
-
-
-def _steps(kind: str, data: bytes) -> Iterator[int]:
-    """The places at which Pillow looks, one by one and in Python, before it comes to the pixels: the chunks of a PNG,
-    the markers of a JPEG and what is between them. 32 MB of nothing else take it 10 and 23 seconds."""
-    place, end = {"PNG": 8, "JPEG": 2}.get(kind, len(data)), len(data) - 4
-    while place < end:
-        yield place
-        if kind == "PNG":
-            place += 12 + int.from_bytes(data[place : place + 4], "big")
-        elif data[place] != 0xFF or data[place + 1] == 0xFF:
-            place += 1
-        elif data[place + 1] == 0xDA:
-            return
-        elif data[place + 1] in _NO_LENGTH or not data[place + 1]:
-            place += 2
-        else:
-            place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
-
-
-def _declared_size(kind: str, data: bytes) -> tuple[int, int] | None:
-    """Width and height where Pillow would allocate the canvas before telling them (WebP), or may do so (GIF)."""
-    if kind == "GIF" and len(data) >= 10:
-        return _little(data, 6, 2), _little(data, 8, 2)
-    if kind != "WebP" or len(data) < 30:
-        return None
-    match data[12:16]:
-        case b"VP8X":
-            return _little(data, 24, 3) + 1, _little(data, 27, 3) + 1
-        case b"VP8L":
-            packed = _little(data, 21, 4)
-            return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-        case _:
-            return _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
-
-
-def _little(data: bytes, start: int, length: int) -> int:
-    return int.from_bytes(data[start : start + length], "little")
 
 
 def _open(kind: str, data: bytes) -> ImageFile.ImageFile:

@@ -8,7 +8,6 @@ Knows files, models and LanceDB. Knows no command line and no HTTP.
 
 from openblip.library.find import Found as Found
 from openblip.library.find import Hit as Hit
-from openblip.library.index import IndexOptions as IndexOptions
 from openblip.library.index import IndexReport as IndexReport
 from openblip.library.index import index_photos as index_photos
 from openblip.library.index_items import CatalogueReport as CatalogueReport
@@ -19,3 +18,4 @@ from openblip.library.products import Product as Product
 from openblip.library.query import Query as Query
 from openblip.library.query import SearchOptions as SearchOptions
 from openblip.library.records import Record as Record
+from openblip.library.runs import IndexOptions as IndexOptions

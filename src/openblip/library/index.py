@@ -15,13 +15,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from openblip.errors import DataError, OpenBlipError, OptionError
+from openblip.errors import DataError, OpenBlipError
 from openblip.image import DEFAULT_LIMITS, ImageLimits
 from openblip.library.ahead import ahead
 from openblip.library.encode import Encoding, encode_each, stamp
 from openblip.library.facts import read_facts
 from openblip.library.lock import only_writer
 from openblip.library.records import Facts, Place, Record
+from openblip.library.runs import DEFAULT_OPTIONS, IndexOptions, Progress, Report, Run
 from openblip.library.scan import (
     Candidate,
     Scan,
@@ -36,24 +37,6 @@ from openblip.library.table import Known, PhotoTable
 from openblip.pipeline import Blip
 
 BATCH_SECONDS = 10.0
-Progress = Callable[[str, int, int], None]
-Report = Callable[[OpenBlipError], None]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexOptions:
-    """How an index run works. captions: whether pictures without a caption get one of the model's; batch_size: pictures
-    a transaction, at most, as one is also closed after ten seconds.
-
-    Raises OptionError on a value outside its range.
-    """
-
-    captions: bool = False
-    batch_size: int = 512
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.batch_size <= 100_000:
-            raise OptionError(f"batch_size={self.batch_size!r} is out of range: give 1 to 100000")
 
 
 @dataclass(slots=True)
@@ -86,7 +69,7 @@ def index_photos(
     sources: Sequence[str],
     database: str | Path,
     load: Callable[[], Blip],
-    options: IndexOptions = IndexOptions(),
+    options: IndexOptions = DEFAULT_OPTIONS,
     *,
     lines: Iterable[str] = (),
     report: Report | None = None,
@@ -103,7 +86,7 @@ def index_photos(
     writing it.
     """
     with only_writer(database):
-        return _Run(database, load, options, report, progress, limits).all_of(sources, lines)
+        return _PhotoRun(database, load, options, report, progress, limits).all_of(sources, lines)
 
 
 @dataclass(slots=True)
@@ -117,35 +100,24 @@ class _Work:
     same: Known | None = None
 
 
-class _Run:
-    """One run. The model and the table are opened when they are first needed."""
+@dataclass
+class _PhotoRun(Run):
+    """A run over the photos and shards of its sources."""
 
-    def __init__(
-        self,
-        database: str | Path,
-        load: Callable[[], Blip],
-        options: IndexOptions,
-        report: Report | None,
-        progress: Progress | None,
-        limits: ImageLimits,
-    ) -> None:
-        self._database, self._load, self._options = database, load, options
-        self._tell, self._progress, self._limits = report, progress, limits
-        self._table: PhotoTable | None = None
-        self._blip: Blip | None = None
-        self._report, self._total = IndexReport(), 0
-        self._known: dict[tuple[str, str], Known] = {}
-        self._by_content: dict[str, Known] = {}
-        self._seen: set[tuple[str, str]] = set()
-        self._records: list[Record] = []
-        self._carried: list[tuple[_Work, Known]] = []
-        self._gone: list[str] = []
-        self._incomplete: set[str] = set()
-        self._found = Scan()
-        self._written = time.perf_counter()
+    _report: IndexReport = field(default_factory=IndexReport, init=False)
+    _total: int = field(default=0, init=False)
+    _known: dict[tuple[str, str], Known] = field(default_factory=dict, init=False)
+    _by_content: dict[str, Known] = field(default_factory=dict, init=False)
+    _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _records: list[Record] = field(default_factory=list, init=False)
+    _carried: list[tuple[_Work, Known]] = field(default_factory=list, init=False)
+    _gone: list[str] = field(default_factory=list, init=False)
+    _incomplete: set[str] = field(default_factory=set, init=False)
+    _found: Scan = field(default_factory=Scan, init=False)
+    _written: float = field(default_factory=time.perf_counter, init=False)
 
     def all_of(self, sources: Sequence[str], lines: Iterable[str]) -> IndexReport:
-        self._open()
+        self.open("photos")
         start = time.perf_counter()
         self._remember()
         found = self._found = scan(sources, lines)
@@ -158,21 +130,15 @@ class _Run:
             self._encode(self._prepared(candidates))
         self._flush()
         self._drop()
-        if self._table is not None:
+        if self.table is not None:
             if self._report.done > self._report.unchanged + self._report.failed or self._report.dropped:
-                self._table.tidy()
-            self._report.photos = len(self._table)
+                self.table.tidy()
+            self._report.photos = len(self.table)
         self._report.seconds = time.perf_counter() - start
         return self._report
 
-    def _open(self) -> None:
-        """An existing library; a new one is made when its first picture is written."""
-        if PhotoTable.is_there(self._database):
-            self._table = PhotoTable.open(self._database)
-            self._table.check_holds("photos")
-
     def _remember(self) -> None:
-        for known in self._table.known() if self._table is not None else ():
+        for known in self.table.known() if self.table is not None else ():
             self._known[known.path, known.key] = known
             self._by_content[known.sha256] = known
 
@@ -180,7 +146,7 @@ class _Run:
 
     def _open_shards(self, found: Scan) -> list[Shard]:
         """Those that are not here whole, or have changed; of the others nothing is read."""
-        done = self._table.done_shards() if self._table is not None else {}
+        done = self.table.done_shards() if self.table is not None else {}
         complete = {shard.path for shard in found.shards if done.get(shard.path) == (shard.size, shard.modified)}
         if complete:
             for place, known in self._known.items():
@@ -191,7 +157,7 @@ class _Run:
         return [shard for shard in found.shards if shard.path not in complete - lacking]
 
     def _lacks_caption(self, known: Known) -> bool:
-        return self._options.captions and not known.has_caption
+        return self.options.captions and not known.has_caption
 
     def _candidates(self, found: Scan, shards: Sequence[Shard]) -> Generator[_Work, None, None]:
         """What must be read. Unchanged photos are counted here and go no further."""
@@ -244,7 +210,7 @@ class _Run:
             first = next(works, None)
         if first is None:
             return
-        blip = self._model()
+        blip = self.model()
 
         def contents() -> Iterator[bytes]:
             for work in chain([first], works):
@@ -256,7 +222,7 @@ class _Run:
                 else:
                     self._pass_by(work)
 
-        with closing(encode_each(blip, contents(), self._options.captions)) as encodings:
+        with closing(encode_each(blip, contents(), self.options.captions)) as encodings:
             for encoding in encodings:
                 while not self._needs_model(waiting[0]):
                     self._pass_by(waiting.popleft())
@@ -271,8 +237,8 @@ class _Run:
         place = work.candidate.place
         if work.facts is _END_OF_SHARD:
             self._flush()
-            if self._table is not None:
-                self._table.note_shard(place.path, place.size, place.modified)
+            if self.table is not None:
+                self.table.note_shard(place.path, place.size, place.modified)
         elif work.candidate.error is not None:
             self._fail(work.candidate.error, work)
         elif work.same is not None:
@@ -305,9 +271,9 @@ class _Run:
             self._fail(_named(encoding.error, work.candidate.place), work)
         else:
             assert work.facts is not None
-            assert self._blip is not None
+            assert self.blip is not None
             caption = work.candidate.caption or encoding.caption
-            self._records.append(Record(work.candidate.place, work.facts, caption, stamp(self._blip), encoding.vector))
+            self._records.append(Record(work.candidate.place, work.facts, caption, stamp(self.blip), encoding.vector))
             self._report.encoded += 1
             self._report.updated += work.known is not None
             self._report.added += work.known is None
@@ -318,32 +284,32 @@ class _Run:
         if work is not None and work.known is not None:  # what is there is not what the file holds now
             self._gone.append(work.known.id)
             self._report.dropped += 1
-        if self._tell is not None:
-            self._tell(error)
+        if self.tell is not None:
+            self.tell(error)
 
     def _advance(self) -> None:
-        if self._progress is not None:
-            self._progress("photos", self._report.done, max(self._total, self._report.done))
+        if self.progress is not None:
+            self.progress("photos", self._report.done, max(self._total, self._report.done))
         waited = time.perf_counter() - self._written >= BATCH_SECONDS
-        if len(self._records) + len(self._carried) >= self._options.batch_size or (waited and self._records):
+        if len(self._records) + len(self._carried) >= self.options.batch_size or (waited and self._records):
             self._flush()
 
     def _flush(self) -> None:
         """Everything that is waiting, as one transaction."""
         self._written = time.perf_counter()
         records, gone = self._records, self._gone
-        if self._carried and self._table is not None:
-            old = self._table.records([same.id for _, same in self._carried])
+        if self._carried and self.table is not None:
+            old = self.table.records([same.id for _, same in self._carried])
             records = [*records, *(self._carried_over(work, old.get(same.id)) for work, same in self._carried)]
         self._records, self._gone, self._carried = [], [], []
         if not records and not gone:
             return
-        if self._table is None:
-            self._table = PhotoTable.create(self._database, records[0].model)
-        self._table.forget_shards(self._incomplete)
+        if self.table is None:
+            self.table = PhotoTable.create(self.database, records[0].model)
+        self.table.forget_shards(self._incomplete)
         self._incomplete = set()
         fresh = all((record.place.path, record.place.key) not in self._known for record in records)
-        self._table.write(records, fresh, [each for each in gone if all(each != record.id for record in records)])
+        self.table.write(records, fresh, [each for each in gone if all(each != record.id for record in records)])
 
     def _carried_over(self, work: _Work, old: Record | None) -> Record:
         """The record of the same content for another place. It may be another's by now, where an earlier batch of this
@@ -352,8 +318,8 @@ class _Run:
         place, facts = work.candidate.place, work.facts
         if old is not None and old.facts.sha256 == facts.sha256:
             return replace(old, place=place, facts=facts, caption=work.candidate.caption or old.caption)
-        blip = self._model()
-        [encoding] = encode_each(blip, [read_place(place, self._limits.max_bytes)], self._options.captions)
+        blip = self.model()
+        [encoding] = encode_each(blip, [read_place(place, self.limits.max_bytes)], self.options.captions)
         if encoding.error is not None:
             raise encoding.error
         self._report.encoded += 1
@@ -361,7 +327,7 @@ class _Run:
 
     def _drop(self) -> None:
         """What lay below the sources and is gone; of a shard that was read, what it holds no more."""
-        if self._table is None:
+        if self.table is None:
             return
         read = {shard.path for shard in self._found.shards}
         gone = [
@@ -371,8 +337,8 @@ class _Run:
             and self._found.covers(known.path)
             and (known.path in read or not Path(known.path).exists())
         ]
-        self._table.forget_shards({known.path for known in gone if known.key} - read)
-        self._report.dropped += self._table.delete([known.id for known in gone])
+        self.table.forget_shards({known.path for known in gone if known.key} - read)
+        self._report.dropped += self.table.delete([known.id for known in gone])
 
     def _is_gone(self, same: Known) -> bool:
         """Whether a picture that came up elsewhere was moved. Where its whole folder is away, as that of a disk that is
@@ -385,18 +351,11 @@ class _Run:
         """Bytes and facts; in a thread of its own."""
         if work.facts is None and work.candidate.error is None:
             try:
-                work.content = work.content or read_place(work.candidate.place, self._limits.max_bytes)
-                work.facts = read_facts(work.content, self._limits)
+                work.content = work.content or read_place(work.candidate.place, self.limits.max_bytes)
+                work.facts = read_facts(work.content, self.limits)
             except OpenBlipError as error:
                 work.candidate = replace(work.candidate, error=error)
         return work
-
-    def _model(self) -> Blip:
-        if self._blip is None:
-            self._blip = self._load()
-            if self._table is not None:
-                self._table.check_model(stamp(self._blip))
-        return self._blip
 
 
 _END_OF_SHARD = Facts("", 0, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,14 @@ from openblip.image import DEFAULT_LIMITS, ImageLimits, is_url, shown_name
 from openblip.library.ahead import ahead
 from openblip.library.encode import encode_each, stamp, text_vectors
 from openblip.library.facts import read_facts
-from openblip.library.index import IndexOptions, Progress, Report
 from openblip.library.items import Catalogue, Item, read_catalogue
 from openblip.library.lock import only_writer
 from openblip.library.products import NO_FACTS, NO_PICTURE, Product, ProductForm, item_of, joined
 from openblip.library.records import Facts, Place, microseconds
+from openblip.library.runs import DEFAULT_OPTIONS, IndexOptions, Progress, Report, Run
 from openblip.library.scan import place_of, read_place
 from openblip.library.table import PhotoTable
 from openblip.pipeline import Blip
-
-_OPTIONS = IndexOptions()
 
 
 @dataclass(slots=True)
@@ -60,7 +58,7 @@ def index_catalogue(
     tables: Sequence[str],
     database: str | Path,
     load: Callable[[], Blip],
-    options: IndexOptions = _OPTIONS,
+    options: IndexOptions = DEFAULT_OPTIONS,
     *,
     report: Report | None = None,
     progress: Progress | None = None,
@@ -78,7 +76,7 @@ def index_catalogue(
     """
     catalogue = read_catalogue(tables)
     with only_writer(database):
-        return _Run(database, load, options, report, progress, limits).all_of(catalogue)
+        return _CatalogueRun(database, load, options, report, progress, limits).all_of(catalogue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +109,18 @@ class _Work:
     error: OpenBlipError | None = None
 
 
-class _Run:
-    """One run. The model and the table are opened when they are first needed."""
+@dataclass
+class _CatalogueRun(Run):
+    """A run over the items of a catalogue."""
 
-    def __init__(
-        self,
-        database: str | Path,
-        load: Callable[[], Blip],
-        options: IndexOptions,
-        report: Report | None,
-        progress: Progress | None,
-        limits: ImageLimits,
-    ) -> None:
-        self._database, self._load, self._options = database, load, options
-        self._tell, self._progress, self._limits = report, progress, limits
-        self._table: PhotoTable | None = None
-        self._blip: Blip | None = None
-        self._report, self._form = CatalogueReport(), ProductForm({})
-        self._known: dict[str, _Known] = {}
-        self._by_content: dict[str, str] = {}
+    _report: CatalogueReport = field(default_factory=CatalogueReport, init=False)
+    _form: ProductForm = field(default_factory=lambda: ProductForm({}), init=False)
+    _known: dict[str, _Known] = field(default_factory=dict, init=False)
+    _by_content: dict[str, str] = field(default_factory=dict, init=False)
 
     def all_of(self, catalogue: Catalogue) -> CatalogueReport:
         self._form = ProductForm(catalogue.kinds)
-        self._open()
+        self._remember()
         start = time.perf_counter()
         for error in catalogue.errors:
             self._fail(error)
@@ -147,23 +134,21 @@ class _Run:
                 self._report.unpictured += not work.place.path
             else:
                 batch.append(work)
-            if len(batch) >= self._options.batch_size or place == total:
+            if len(batch) >= self.options.batch_size or place == total:
                 self._write(batch)
                 batch = []
-            if self._progress is not None:
-                self._progress("items", place, total)
+            if self.progress is not None:
+                self.progress("items", place, total)
         self._finish({item.key for item in catalogue.items}, catalogue.whole)
         self._report.seconds = time.perf_counter() - start
         return self._report
 
-    def _open(self) -> None:
-        """An existing library; a new one is made when its first item is written."""
-        if not PhotoTable.is_there(self._database):
+    def _remember(self) -> None:
+        table = self.open("products")
+        if table is None:
             return
-        self._table = PhotoTable.open(self._database)
-        self._table.check_holds("products")
-        self._table.reshape(self._form)
-        for row in self._table.rows():
+        table.reshape(self._form)
+        for row in table.rows():
             item = item_of(row)
             self._known[item.key] = _Known(
                 item.fingerprint(), item.text, row["path"], row["size"], microseconds(row["modified"]), row["sha256"]
@@ -186,8 +171,8 @@ class _Run:
             work.place = place_of(Path(picture))
             work.same = work.known is not None and work.known.is_of(work.place)
             if not work.same:
-                work.content = read_place(work.place, self._limits.max_bytes)
-                work.facts = read_facts(work.content, self._limits)
+                work.content = read_place(work.place, self.limits.max_bytes)
+                work.facts = read_facts(work.content, self.limits)
         except OpenBlipError as error:
             work.place, work.error = NO_PICTURE, type(error)(f"{work.item.id!r}: {error}")
         return work
@@ -206,7 +191,7 @@ class _Run:
         old = self._old(batch)
         pictures = self._of_pictures(batch, old)
         texts = self._of_texts(batch, old)
-        model = self._table.model if self._table is not None else stamp(self._model())
+        model = self.table.model if self.table is not None else stamp(self.model())
         nothing = np.zeros(model.width, np.float32)
         records = []
         for work, picture, text in zip(batch, pictures, texts, strict=True):
@@ -220,16 +205,16 @@ class _Run:
             records.append(Product(place, facts, f"{item.title}\n{item.description}".strip(), model, both, item))
             self._report.added += work.known is None
             self._report.updated += work.known is not None
-        if self._table is None:
-            self._table = PhotoTable.create(self._database, model, self._form)
-        self._table.write(records, fresh=all(work.known is None for work in batch))
+        if self.table is None:
+            self.table = PhotoTable.create(self.database, model, self._form)
+        self.table.write(records, fresh=all(work.known is None for work in batch))
         self._by_content |= {record.facts.sha256: record.id for record in records if record.facts.sha256}
 
     def _old(self, batch: Sequence[_Work]) -> dict[str, Product]:
         """The records whose vectors the batch may take over: its own, and those of the same pictures."""
         wanted = {work.item.key for work in batch if work.known is not None}
         wanted |= {self._by_content[work.facts.sha256] for work in batch if work.facts.sha256 in self._by_content}
-        found = self._table.records(sorted(wanted)) if self._table is not None and wanted else {}
+        found = self.table.records(sorted(wanted)) if self.table is not None and wanted else {}
         return {key: record for key, record in found.items() if isinstance(record, Product)}
 
     def _of_pictures(self, batch: Sequence[_Work], old: dict[str, Product]) -> list[Floats | None]:
@@ -249,7 +234,7 @@ class _Run:
         errors: dict[str, OpenBlipError] = {}
         if fresh:
             contents = [work.content for work in fresh.values()]
-            for digest, encoding in zip(fresh, encode_each(self._model(), contents), strict=True):
+            for digest, encoding in zip(fresh, encode_each(self.model(), contents), strict=True):
                 if encoding.error is not None:
                     errors[digest] = encoding.error
                 else:
@@ -272,28 +257,21 @@ class _Run:
             dict.fromkeys(work.item.text for work in batch if work.item.text not in vectors and work.item.text)
         )
         if fresh:
-            vectors |= zip(fresh, text_vectors(self._model(), fresh), strict=True)
+            vectors |= zip(fresh, text_vectors(self.model(), fresh), strict=True)
             self._report.texts_encoded += len(fresh)
         return [vectors[work.item.text] if work.item.text else None for work in batch]
 
     def _finish(self, there: set[str], whole: bool) -> None:
         """What the catalogue has no more goes, unless it may be in a row that cannot be read; then the indices."""
-        if self._table is None:
+        if self.table is None:
             return
         if whole:
-            self._report.dropped += self._table.delete([key for key in self._known if key not in there])
+            self._report.dropped += self.table.delete([key for key in self._known if key not in there])
         if self._report.added or self._report.updated or self._report.dropped:
-            self._table.tidy()
-        self._report.items = len(self._table)
+            self.table.tidy()
+        self._report.items = len(self.table)
 
     def _fail(self, error: OpenBlipError) -> None:
         self._report.failed += 1
-        if self._tell is not None:
-            self._tell(error)
-
-    def _model(self) -> Blip:
-        if self._blip is None:
-            self._blip = self._load()
-            if self._table is not None:
-                self._table.check_model(stamp(self._blip))
-        return self._blip
+        if self.tell is not None:
+            self.tell(error)

@@ -12,16 +12,16 @@ from openblip.image import shown_name
 from openblip.library.encode import encode_each, stamp
 from openblip.library.facts import read_facts
 from openblip.library.find import Found, find
-from openblip.library.index import IndexOptions, IndexReport, Progress, Report, index_photos
+from openblip.library.index import IndexReport, index_photos
 from openblip.library.lock import only_writer
 from openblip.library.query import Query, SearchOptions
 from openblip.library.records import ModelStamp, Record
+from openblip.library.runs import DEFAULT_OPTIONS, IndexOptions, Progress, Report
 from openblip.library.scan import place_of, read_place
 from openblip.library.table import PhotoTable
 from openblip.pipeline import Blip
 
 _SEARCH = SearchOptions()
-_INDEX = IndexOptions()
 _PATIENCE_S = 10.0  # of one picture that waits for another writer
 
 
@@ -90,7 +90,7 @@ class Library:
         self,
         blip: Blip,
         sources: Sequence[str],
-        options: IndexOptions = _INDEX,
+        options: IndexOptions = DEFAULT_OPTIONS,
         *,
         lines: Iterable[str] = (),
         report: Report | None = None,
