@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from required import lacking
+
 if TYPE_CHECKING:
     from redis_server import RedisServer
 
@@ -42,9 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("shared_data") is None or folder.is_dir():
         return
     reason = f"needs the data folder, and there is none at {folder}: set OPENBLIP_SHARED_DATA to it"
-    if os.environ.get("OPENBLIP_REQUIRE_SHARED") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+    lacking("SHARED", reason)
 
 
 @pytest.fixture(scope="session")

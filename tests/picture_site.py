@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from openblip.serve.guard.addresses import FetchSettings, PictureFetcher, Resolve
-from redis_server import program
+from required import program
 
 NAME, OTHER = "pictures.example", "other.example"
 INSIDE = "inside.example"

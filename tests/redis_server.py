@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+
+from required import program
 
 
 class RedisServer:
@@ -54,17 +53,6 @@ class RedisServer:
     def client(self) -> Redis:
         """A plain client beside the cache's."""
         return Redis(port=self.port)
-
-
-def program(name: str) -> str:
-    """The path of a Debian package's program; without it the test is skipped, or fails where it is required."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"needs {name}: install the package of that name"
-        if "CI" in os.environ or os.environ.get("OPENBLIP_REQUIRE_REDIS") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    return found
 
 
 def certificate(folder: Path) -> None:

@@ -35,7 +35,7 @@ from benchmarks.load.servers import Server, captions, litserve, serving, tutoria
 from openblip import Blip
 from openblip.image import load_image
 from photos import photo, saved
-from redis_server import program
+from required import program
 
 
 def record(start_s: float, seconds: float, status: int = 200, *, cached: bool = False) -> Record:

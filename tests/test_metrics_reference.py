@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +11,14 @@ import pytest
 
 from openblip.errors import DataError, MissingExtra
 from openblip.metrics import caption_scores, reference, reference_scores
+from required import program
 
-java = pytest.mark.skipif(
-    shutil.which("java") is None and os.environ.get("OPENBLIP_REQUIRE_JAVA") != "1", reason="needs Java"
-)
+
+@pytest.fixture
+def java() -> str:
+    """METEOR and the PTB tokenizer run in it."""
+    return program("java", "default-jre-headless")
+
 
 HYPOTHESES = ["A man's dog runs on the grass.", "two cats sleeping", "a red bus, on the street", "Ein Café – «schön»"]
 REFERENCES = [
@@ -27,7 +29,7 @@ REFERENCES = [
 ]
 
 
-@java
+@pytest.mark.usefixtures("java")
 def test_all_that_java_gives() -> None:
     found = reference_scores(HYPOTHESES, REFERENCES)
     assert found.tokens == "ptb"
@@ -40,7 +42,7 @@ def test_all_that_java_gives() -> None:
     assert found.scores["ROUGE-L"] == pytest.approx(own.rouge_l, abs=1e-9)
 
 
-@java
+@pytest.mark.usefixtures("java")
 @pytest.mark.slow  # the tables of METEOR take long to load, here twice
 def test_meteor_equals_that_of_the_wrapper() -> None:
     """The package's own wrapper talks to one Java process line by line; ours hands it all lines at once."""
@@ -56,7 +58,7 @@ def test_meteor_equals_that_of_the_wrapper() -> None:
     assert reference._meteor(reference._package(), words, truths) == pytest.approx(expected, abs=1e-12)
 
 
-@java
+@pytest.mark.usefixtures("java")
 def test_words_equal_those_of_the_wrapper(tmp_path: Path) -> None:
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
@@ -106,7 +108,7 @@ def test_a_java_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "Java ended with -9" in found.left_out["METEOR"]
 
 
-@java
+@pytest.mark.usefixtures("java")
 def test_spice_without_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is fetched unasked; a fetch that fails leaves SPICE out with its reason."""
     from pycocoevalcap.spice import get_stanford_models

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openblip.errors import OptionError
 from openblip.moderation import LabelRule, Policy, TextRule, read_policy
 from openblip.moderation.policy import VERDICTS, parse_policy, strictest
+from required import module
 
 WHOLE = """
 templates = ["{}", "a photo of {}"]
@@ -152,7 +153,7 @@ JSON = st.recursive(
 @settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["labels", "text", "templates", "more"]), JSON, max_size=3))
 def test_any_toml_is_a_policy_or_one_error_in_one_line(values: dict[str, Any]) -> None:
-    tomlkit = pytest.importorskip("tomlkit")
+    tomlkit = module("tomlkit", "moderation")
     text = tomlkit.dumps(values)
     found = policy_or_error(text)
     if isinstance(found, OptionError):

@@ -176,15 +176,25 @@ def test_samples_are_small_and_credited(samples: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("required", "outcome"), [("", "1 skipped"), ("1", "1 error")], ids=["absent: skipped", "required: failed"]
+    ("required", "outcome"),
+    [("", "3 skipped"), ("1", "2 failed, 1 error")],
+    ids=["absent: skipped", "required: failed"],
 )
-def test_shared_data_is_never_missed_in_silence(tmp_path: Path, required: str, outcome: str) -> None:
+def test_what_is_missing_is_never_missed_in_silence(tmp_path: Path, required: str, outcome: str) -> None:
     (tmp_path / "tests").mkdir()
-    shutil.copy(CHECKOUT / "tests" / "conftest.py", tmp_path / "tests")
+    for name in ("conftest.py", "required.py"):
+        shutil.copy(CHECKOUT / "tests" / name, tmp_path / "tests")
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
-    (tmp_path / "tests" / "test_probe.py").write_text("def test_probe(shared_data):\n    assert shared_data\n")
-    environment = {**os.environ, "OPENBLIP_REQUIRE_SHARED": required, "OPENBLIP_SHARED_DATA": str(tmp_path / "none")}
+    (tmp_path / "tests" / "test_probe.py").write_text(
+        "from required import module, program\n\n"
+        "def test_folder(shared_data):\n    assert shared_data\n\n"
+        "def test_program():\n    program('no-such-program')\n\n"
+        "def test_module():\n    module('no_such_module', 'none')\n"
+    )
+    switches = {f"OPENBLIP_REQUIRE_{part}": required for part in ("EXTRAS", "PROGRAMS", "SHARED")}
+    environment = {**os.environ, **switches, "OPENBLIP_SHARED_DATA": str(tmp_path / "none")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly"]
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert outcome in answer.stdout
-    assert "OPENBLIP_SHARED_DATA" in answer.stdout
+    for said in ("OPENBLIP_SHARED_DATA", "the package no-such-program", "the extra none"):
+        assert said in answer.stdout

@@ -15,7 +15,7 @@ import pytest
 
 from openblip import Blip
 from openblip.serve.openai.schemas import ChatRequest
-from redis_server import program
+from required import program
 from serving import Server, serving
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "serving.md").read_text(encoding="utf-8")

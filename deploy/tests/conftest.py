@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.settings import Settings
+from required import lacking, module
 
 if TYPE_CHECKING:
     from aws_cdk.assertions import Template
@@ -83,11 +84,8 @@ def _violations(report: Path) -> str:
 @pytest.fixture(scope="session", autouse=False)
 def node() -> str:
     """Its path; the CDK needs it."""
-    found = shutil.which("node")
-    if found is None:
-        (pytest.fail if os.environ.get("OPENBLIP_REQUIRE_BROWSER") == "1" else pytest.skip)("Node is not installed")
-    pytest.importorskip("aws_cdk", reason="the extra deploy is not installed")
-    return found
+    module("aws_cdk", "deploy")
+    return shutil.which("node") or lacking("BROWSER", "Node is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from deploy.tests.conftest import CHECKOUT, NAMES, Assembly
+from required import lacking
 
 BIN = Path(sys.executable).parent
 MODULES = CHECKOUT / "deploy" / "node_modules"
@@ -26,8 +27,7 @@ def run(*command: str | Path, cwd: Path = CHECKOUT) -> subprocess.CompletedProce
 def tools(node: str) -> str:
     """Node, where the packages of deploy/package.json are installed."""
     if not MODULES.is_dir():
-        missing = "npm ci --prefix deploy was not run (make test does it)"
-        (pytest.fail if os.environ.get("OPENBLIP_REQUIRE_BROWSER") == "1" else pytest.skip)(missing)
+        lacking("BROWSER", "npm ci --prefix deploy was not run (make test does it)")
     return node
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from deploy.container.compose import read_compose, run_options, seconds
 from openblip.serve.settings import PREFIX, ServeSettings, read_settings
+from required import program
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text(encoding="utf-8")
@@ -116,10 +117,8 @@ def test_services_are_hardened_and_reached_from_this_machine_alone(name: str) ->
 
 def test_the_cache_takes_its_command_line(tmp_path: Path) -> None:
     """Redis 7 stands for Valkey, which was made of it."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs redis-server")
-    command = [program, *SERVICES["valkey"]["command"], "--port", "0", "--unixsocket", "s", "--dir", str(tmp_path)]
+    place = ["--port", "0", "--unixsocket", "s", "--dir", str(tmp_path)]
+    command = [program("redis-server"), *SERVICES["valkey"]["command"], *place]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

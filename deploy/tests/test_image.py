@@ -15,6 +15,7 @@ import pytest
 
 from deploy.container.engine import missing_programs
 from deploy.container.wheels import wheels
+from required import lacking
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_BYTES = 500_000_000  # of the image without weights
@@ -25,7 +26,7 @@ MAX_BYTES = 500_000_000  # of the image without weights
 def test_the_dockerfile_makes_an_image_that_serves(tmp_path: Path) -> None:
     missing = missing_programs()
     if missing or os.geteuid():
-        pytest.skip(f"needs root, and of Debian's packages: {', '.join(missing) or 'all are there'}")
+        lacking("PROGRAMS", f"needs root, and of Debian's packages: {', '.join(missing) or 'all are there'}")
     figures = tmp_path / "figures.json"
     paths = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "src")])
     command = [sys.executable, "-m", "deploy.container.prove", "--starts", "1", "--json", str(figures)]

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.container import checks
 from deploy.container.draining import ask, drain, picture
+from required import program
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FOLDER = CHECKOUT / "deploy" / "monitoring"
@@ -156,21 +157,10 @@ def test_every_alert_is_explained() -> None:
     assert [name for name in alerts if f"| `{name}` |" not in page] == []
 
 
-def program(name: str) -> str:
-    """Its path; without it the test is skipped, or fails where it is required."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"needs {name}: install the package prometheus"
-        if os.environ.get("OPENBLIP_REQUIRE_PROMTOOL") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    return found
-
-
 @pytest.mark.parametrize("command", ["check config prometheus.yml", "test rules rules_test.yml"])
 def test_promtool_takes_the_files(command: str) -> None:
     done = subprocess.run(
-        [program("promtool"), *command.split()], cwd=FOLDER, capture_output=True, text=True, check=False
+        [program("promtool", "prometheus"), *command.split()], cwd=FOLDER, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -15,9 +15,10 @@ import pytest
 
 from deploy.settings import Settings
 from deploy.tests.conftest import NAMES, Assembly
+from required import module
 
-boto3 = pytest.importorskip("boto3", reason="the extra deploy is not installed")
-moto = pytest.importorskip("moto", reason="the extra deploy is not installed")
+boto3 = module("boto3", "deploy")
+moto = module("moto", "deploy")
 
 UNKNOWN = {
     "data": {

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from deploy.tests.conftest import CHECKOUT, Assembly
+from required import program
 
 SCRIPTS = CHECKOUT / "deploy" / "scripts"
 NO_STACK = (
@@ -251,11 +252,11 @@ def address() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(("text", "code"), [("a dog", 0), ("", 1)])
 def test_the_smoke_test_wants_a_caption(
     bench: Bench, address: str, text: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    program("curl")
     monkeypatch.setattr(Service, "text", text)
     monkeypatch.setattr(Service, "keys", [])
     answer = bench.run(SCRIPTS / "smoke.sh", f"{address}/", OPENBLIP_API_KEY="ob_key")

@@ -4,7 +4,6 @@ tasks here are `trivial_service.py`; the rolling deployment is one of the servic
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from deploy.trial.redis import redis_pair
 from deploy.trial.stand import Setup, Stand, standing
 from deploy.trial.tasks import Recipe
 from openblip.errors import OptionError
+from required import program
 
 TRIVIAL = (sys.executable, str(Path(__file__).with_name("trivial_service.py")))
 QUICK = controllers.Rules(start_s=30.0, deregister_s=5.0, stop_s=2.0, unhealthy_s=1.0)
@@ -38,14 +38,9 @@ QUICK = controllers.Rules(start_s=30.0, deregister_s=5.0, stop_s=2.0, unhealthy_
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs() -> None:
-    """HAProxy and Redis are there, or the tests fail where OPENBLIP_REQUIRE_HAPROXY asks for them."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    missing = [name for name in ("haproxy", "redis-server", "taskset") if shutil.which(name, path=path) is None]
-    if missing:
-        reason = f"needs {', '.join(missing)}: install the Debian packages haproxy, redis-server and util-linux"
-        if "CI" in os.environ or os.environ.get("OPENBLIP_REQUIRE_HAPROXY") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    program("haproxy")
+    program("redis-server")
+    program("taskset", "util-linux")
 
 
 @pytest.fixture(scope="module")
