@@ -34,6 +34,8 @@ export { expect };
 export async function open(page: Page, address = "/"): Promise<void> {
   await page.goto(address);
   await expect(page.getByRole("button", { name: /Service and model/ })).toContainText(/ready|key needed/);
+  const [, view] = address.split("#"); // shown once the page has come alive
+  if (view) await expect(page.locator(`[aria-current="page"][href="#${view}"]`)).toBeVisible();
 }
 
 /** The card of a picture in Describe. */

@@ -2,32 +2,17 @@
 
 import { AskForm } from "@/components/ask/ask-form";
 import { Conversation } from "@/components/ask/conversation";
-import { EmptyIntake, IntakeNotes } from "@/components/intake/intake";
-import { Picker } from "@/components/intake/picker";
+import { ChosenView } from "@/components/chosen-view";
 import { PictureChoice } from "@/components/picture-choice";
 import { PictureFrame } from "@/components/picture-frame";
-import { MiniNote, useServed } from "@/components/service/status";
+import { useServed } from "@/components/service/status";
 import { useWorkspace } from "@/components/workspace";
 import type { Picture } from "@/lib/pictures";
 import { useLaterStrings } from "@/lib/use-later-strings";
-import { useStrings } from "@/lib/use-strings";
 
 export default function AskView() {
   const { ask } = useLaterStrings();
-  const { drop } = useStrings();
-  const { pictures, chosen } = useWorkspace();
-  const picture = pictures.find((each) => each.id === chosen) ?? pictures.at(-1);
-  return (
-    <div className="space-y-6">
-      <div className="flex flex-wrap items-center justify-between gap-3">
-        <h1 className="text-2xl font-semibold tracking-tight">{ask.title}</h1>
-        {picture && <Picker label={drop.more} size="small" kind="plain" />}
-      </div>
-      <MiniNote />
-      <IntakeNotes />
-      {picture ? <Talk picture={picture} /> : <EmptyIntake />}
-    </div>
-  );
+  return <ChosenView title={ask.title}>{(picture) => <Talk picture={picture} />}</ChosenView>;
 }
 
 function Talk({ picture }: { picture: Picture }) {

@@ -1,11 +1,12 @@
 "use client";
 
-import { useId, type FormEvent } from "react";
+import type { FormEvent } from "react";
 
 import { useServed } from "@/components/service/status";
 import { Button } from "@/components/ui/button";
 import { Choice } from "@/components/ui/choice";
 import { AgainIcon, DownIcon } from "@/components/ui/icons";
+import { TextField } from "@/components/ui/text-field";
 import { useWorkspace } from "@/components/workspace";
 import { LENGTHS, MANNERS } from "@/lib/asking";
 import { useStrings } from "@/lib/use-strings";
@@ -17,7 +18,6 @@ export function WishForm() {
   const { describe } = useStrings();
   const { wish, begin, change, pictures } = useWorkspace();
   const served = useServed().filter((model) => !model.loaded || model.tasks?.includes("caption"));
-  const id = useId();
   const submit = (event: FormEvent) => {
     event.preventDefault();
     change({ wish: { ...wish, prompt: begin.trim(), round: wish.round + 1 } });
@@ -26,17 +26,12 @@ export function WishForm() {
     <form onSubmit={submit} className="rounded-2xl border border-line bg-surface">
       <div className="flex flex-wrap items-end gap-3 p-4">
         <div className="min-w-0 flex-1 basis-64">
-          <label htmlFor={id} className="mb-1 block text-sm font-medium">
-            {describe.begin}
-          </label>
-          <input
-            id={id}
+          <TextField
+            label={describe.begin}
             value={begin}
-            onChange={(event) => change({ begin: event.target.value })}
+            onChange={(value) => change({ begin: value })}
             placeholder={describe.beginHint}
             maxLength={MOST_CHARACTERS}
-            autoComplete="off"
-            className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 placeholder:text-muted"
           />
         </div>
         <Button type="submit" kind="plain" className="max-sm:w-full" disabled={pictures.length === 0}>

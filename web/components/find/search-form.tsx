@@ -1,11 +1,12 @@
 "use client";
 
-import { useId, type FormEvent } from "react";
+import type { FormEvent } from "react";
 
 import { Picker } from "@/components/intake/picker";
 import { Button } from "@/components/ui/button";
 import { Choice } from "@/components/ui/choice";
 import { CloseIcon, DownIcon, PictureIcon, SearchIcon } from "@/components/ui/icons";
+import { TextField } from "@/components/ui/text-field";
 import type { Found } from "@/lib/dropped";
 import { titleOf, WEIGHTS, type Seek, type Weight } from "@/lib/library";
 import type { Picture } from "@/lib/pictures";
@@ -28,7 +29,6 @@ type Props = {
 /** Words, a picture, or both; a filter and the rest folded away. A picture dropped on it is looked for. */
 export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, onPick, onPictureGone }: Props) {
   const { find } = useLaterStrings();
-  const id = useId();
   const submit = (event: FormEvent) => {
     event.preventDefault();
     onSearch();
@@ -37,18 +37,13 @@ export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, on
     <form id={QUERY_PLACE} role="search" onSubmit={submit} className="rounded-2xl border border-line bg-surface">
       <div className="flex flex-wrap items-end gap-3 p-4">
         <div className="min-w-0 flex-1 basis-64">
-          <label htmlFor={id} className="mb-1 block text-sm font-medium">
-            {find.words}
-          </label>
-          <input
-            id={id}
+          <TextField
+            label={find.words}
             type="search"
             value={typed.words}
-            onChange={(event) => onChange({ words: event.target.value })}
+            onChange={(words) => onChange({ words })}
             placeholder={find.hint}
             maxLength={MOST_CHARACTERS}
-            autoComplete="off"
-            className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 placeholder:text-muted"
           />
         </div>
         <Button type="submit" className="max-sm:w-full">
@@ -66,24 +61,16 @@ export function SearchForm({ typed, picture, canDescribe, onChange, onSearch, on
         </summary>
         <div className="space-y-4 p-4 pt-2">
           <div>
-            <label htmlFor={`${id}-where`} className="mb-1 block text-sm font-medium">
-              {find.where}
-            </label>
-            <input
-              id={`${id}-where`}
+            <TextField
+              label={find.where}
               value={typed.where}
-              onChange={(event) => onChange({ where: event.target.value })}
+              onChange={(where) => onChange({ where })}
+              note={<p className="mt-1 text-sm text-muted">{find.whereAbout}</p>}
               placeholder={find.whereHint}
               maxLength={MOST_CHARACTERS}
-              autoComplete="off"
               autoCapitalize="off"
               spellCheck={false}
-              aria-describedby={`${id}-about`}
-              className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 placeholder:text-muted"
             />
-            <p id={`${id}-about`} className="mt-1 text-sm text-muted">
-              {find.whereAbout}
-            </p>
           </div>
           {(picture || typed.like) && typed.words.trim() && (
             <Choice

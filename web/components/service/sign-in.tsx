@@ -1,10 +1,11 @@
 "use client";
 
-import { useId, useState, type FormEvent } from "react";
+import { useState, type FormEvent } from "react";
 
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
 import { Spinner } from "@/components/ui/spinner";
+import { TextField } from "@/components/ui/text-field";
 import { ServiceError } from "@/lib/api/errors";
 import { forgetKey, keepKey } from "@/lib/api/key";
 import { models } from "@/lib/service";
@@ -24,7 +25,6 @@ export function SignIn({ open, onClose, onDone }: Props) {
 
 function KeyForm({ onClose, onDone }: Omit<Props, "open">) {
   const { key, problem } = useStrings();
-  const id = useId();
   const [typed, setTyped] = useState("");
   const [onDevice, setOnDevice] = useState(false);
   const [isChecking, setChecking] = useState(false);
@@ -53,24 +53,21 @@ function KeyForm({ onClose, onDone }: Omit<Props, "open">) {
     <form onSubmit={enter} className="space-y-4" noValidate>
       <p className="text-muted">{key.about}</p>
       <div>
-        <label htmlFor={id} className="mb-1 block text-sm font-medium">
-          {key.label}
-        </label>
-        <input
-          id={id}
+        <TextField
+          label={key.label}
           type="password"
           value={typed}
-          onChange={(event) => setTyped(event.target.value)}
-          autoComplete="off"
+          onChange={setTyped}
+          note={
+            <p role="alert" className="mt-1 min-h-5 text-sm text-bad">
+              {fault}
+            </p>
+          }
           spellCheck={false}
           data-first
           aria-invalid={fault !== ""}
-          aria-describedby={`${id}-fault`}
-          className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 font-mono"
+          className="font-mono"
         />
-        <p id={`${id}-fault`} role="alert" className="mt-1 min-h-5 text-sm text-bad">
-          {fault}
-        </p>
       </div>
       <label className="flex items-start gap-2 text-sm">
         <input

@@ -1,11 +1,12 @@
 "use client";
 
-import { useId, useRef, type FormEvent, type ReactNode } from "react";
+import { useId, useRef, type FormEvent, type ReactNode, type RefObject } from "react";
 
 import { ProblemNote } from "@/components/problem";
 import { Button } from "@/components/ui/button";
 import { CloseIcon, PointIcon } from "@/components/ui/icons";
 import { Spinner } from "@/components/ui/spinner";
+import { TextField } from "@/components/ui/text-field";
 import { useWorkspace } from "@/components/workspace";
 import { classes } from "@/lib/classes";
 import type { Picture } from "@/lib/pictures";
@@ -29,10 +30,11 @@ export function Phrases({ picture, known, typed, now, ofCaption, isWorking }: Pr
   const { where } = useLaterStrings();
   const { phrases, lit, change } = useWorkspace();
   const name = useId();
+  const field = useRef<HTMLInputElement>(null);
   const choose = (phrase: string) => change({ lit: { ...lit, [picture.id]: phrase } });
   const forget = (phrase: string) => {
     change({ phrases: { ...phrases, [picture.id]: typed.filter((each) => each !== phrase) } });
-    document.getElementById(`${name}-field`)?.focus(); // its button is gone
+    field.current?.focus(); // its button is gone
   };
   const chip = (phrase: string) => (
     <Chip key={phrase} name={name} phrase={phrase} isOn={phrase === now} isWorking={isWorking} onChoose={choose} />
@@ -67,7 +69,7 @@ export function Phrases({ picture, known, typed, now, ofCaption, isWorking }: Pr
           ))}
         </Group>
       )}
-      <PhraseForm id={`${name}-field`} picture={picture} known={known} typed={typed} />
+      <PhraseForm field={field} picture={picture} known={known} typed={typed} />
     </div>
   );
 }
@@ -99,12 +101,16 @@ function Chip({ name, phrase, isOn, isWorking, onChoose }: ChipProps) {
   );
 }
 
-type FormProps = { id: string; picture: Picture; known: readonly string[]; typed: readonly string[] };
+type FormProps = {
+  field: RefObject<HTMLInputElement | null>;
+  picture: Picture;
+  known: readonly string[];
+  typed: readonly string[];
+};
 
-function PhraseForm({ id, picture, known, typed }: FormProps) {
+function PhraseForm({ field, picture, known, typed }: FormProps) {
   const { where } = useLaterStrings();
   const { phrases, lit, sought, change } = useWorkspace();
-  const field = useRef<HTMLInputElement>(null);
   const phrase = sought.trim().replace(/\s+/g, " ");
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -119,18 +125,13 @@ function PhraseForm({ id, picture, known, typed }: FormProps) {
   return (
     <form onSubmit={submit} className="flex items-end gap-2">
       <div className="min-w-0 flex-1">
-        <label htmlFor={id} className="mb-1 block text-sm font-medium">
-          {where.phrase}
-        </label>
-        <input
+        <TextField
           ref={field}
-          id={id}
+          label={where.phrase}
           value={sought}
-          onChange={(event) => change({ sought: event.target.value })}
+          onChange={(value) => change({ sought: value })}
           placeholder={where.hint}
           maxLength={MOST_CHARACTERS}
-          autoComplete="off"
-          className="min-h-11 w-full rounded-lg border border-edge bg-surface px-3 placeholder:text-muted"
         />
       </div>
       <Button type="submit" disabled={!phrase}>

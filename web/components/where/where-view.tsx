@@ -3,10 +3,9 @@
 import { useEffect, useState } from "react";
 
 import { useAnnounce } from "@/components/announcer";
-import { EmptyIntake, IntakeNotes } from "@/components/intake/intake";
-import { Picker } from "@/components/intake/picker";
+import { ChosenView } from "@/components/chosen-view";
 import { PictureChoice } from "@/components/picture-choice";
-import { MiniNote, useServed } from "@/components/service/status";
+import { useServed } from "@/components/service/status";
 import { useWorkspace } from "@/components/workspace";
 import { LitPicture } from "@/components/where/lit-picture";
 import { Phrases } from "@/components/where/phrases";
@@ -16,24 +15,10 @@ import { thirdOf } from "@/lib/grounding";
 import type { Picture } from "@/lib/pictures";
 import { useRegions } from "@/lib/queries";
 import { useLaterStrings } from "@/lib/use-later-strings";
-import { useStrings } from "@/lib/use-strings";
 
 export default function WhereView() {
   const { where } = useLaterStrings();
-  const { drop } = useStrings();
-  const { pictures, chosen } = useWorkspace();
-  const picture = pictures.find((each) => each.id === chosen) ?? pictures.at(-1);
-  return (
-    <div className="space-y-6">
-      <div className="flex flex-wrap items-center justify-between gap-3">
-        <h1 className="text-2xl font-semibold tracking-tight">{where.title}</h1>
-        {picture && <Picker label={drop.more} size="small" kind="plain" />}
-      </div>
-      <MiniNote />
-      <IntakeNotes />
-      {picture ? <Looking key={picture.id} picture={picture} /> : <EmptyIntake />}
-    </div>
-  );
+  return <ChosenView title={where.title}>{(picture) => <Looking key={picture.id} picture={picture} />}</ChosenView>;
 }
 
 function Looking({ picture }: { picture: Picture }) {
