@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from openblip.config import SETS
 from openblip.errors import OptionError
 
 _FARGATE_GB: dict[float, tuple[float, ...]] = {
@@ -226,9 +227,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the tasks serve. rate: of each key's owner or address, as OPENBLIP_RATE. keys: whether requests need one of
-    the keys that the secret holds. library: whether tasks search the photo library in the bucket (one task should
-    write it: docs/search.md). figures_s: so often a task writes its figures for CloudWatch."""
+    """What the tasks serve. model: mini, or a folder below models/ of the checkout that the image is made of. rate: of
+    each key's owner or address, as OPENBLIP_RATE. keys: whether requests need one of the keys that the secret holds.
+    library: whether tasks search the photo library in the bucket (one task should write it: docs/search.md).
+    figures_s: so often a task writes its figures for CloudWatch."""
 
     model: str = "mini"
     port: int = 8000
@@ -240,7 +242,10 @@ class Service:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        require(bool(self.model), "model", self.model, "name one, such as mini")
+        remedy = "that is a set of the hub: convert a checkpoint of it into a folder below models/ and name that"
+        require(self.model not in SETS, "model", self.model, remedy)
+        folder = re.fullmatch(r"\w[\w.-]*", self.model) is not None and self.model != "none"
+        require(folder, "model", self.model, "the image brings the model: take mini, or a folder below models/")
         require(1024 <= self.port <= 65535, "port", self.port, "take 1024 to 65535: the service is not root")
         require(1 <= self.figures_s <= 60, "figures_s", self.figures_s, "take 1 to 60: scaling looks at minutes")
         require(self.log_days in _LOG_DAYS, "log_days", self.log_days, f"take one of CloudWatch's: {_LOG_DAYS}")

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from deploy.container.compose import read_compose, run_options, seconds
+from openblip.config import SETS
+from openblip.hub import BUNDLED
 from openblip.serve.settings import PREFIX, ServeSettings, read_settings
 from required import program
 
@@ -102,6 +104,14 @@ def test_settings_of_the_image_and_of_compose_exist(monkeypatch: pytest.MonkeyPa
     assert read.cache_url.startswith("redis://valkey:"), "the name of the other service"
     assert read.drain_s > read.body_timeout_s + read.timeout_s, "no request is cut off"
     assert seconds(SERVICES["openblip"]["stop_grace_period"]) >= read.notice_s + read.drain_s + 5
+
+
+def test_the_page_calls_no_folder_by_a_name_that_wins_over_folders() -> None:
+    page = (CHECKOUT / "docs" / "container.md").read_text(encoding="utf-8")
+    built = set(re.findall(r"(?:--build-arg MODEL|OPENBLIP_BAKED_MODEL)=([\w-]+)", page))
+    folders = {name for name in built if name != "none"} | set(re.findall(r":/models/([\w-]+)", page))
+    assert "captions-base" in folders
+    assert folders & {*BUNDLED, *SETS} == set()
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

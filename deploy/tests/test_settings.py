@@ -15,6 +15,7 @@ from deploy.settings import (
     Processor,
     Scaling,
     ScheduledMinimum,
+    Service,
     Settings,
     Task,
     Web,
@@ -56,6 +57,15 @@ def test_a_task_costs_its_processor_and_memory() -> None:
         (lambda: Drain(body_s=0), "body_s = 0: take 1"),
         (lambda: Limits(max_batch=129), "max_batch = 129: take 1 to 128"),
         (lambda: Limits(max_queue=0), "max_queue = 0: take 1 to 100000"),
+        (lambda: Service(model="base"), "model = 'base': that is a set of the hub: convert a checkpoint"),
+        (lambda: Service(model="large"), "model = 'large': that is a set of the hub"),
+        (
+            lambda: Service(model="Salesforce/blip-vqa-base"),
+            "blip-vqa-base': the image brings the model: take mini, or",
+        ),
+        (lambda: Service(model="none"), "model = 'none': the image brings the model"),
+        (lambda: Service(model=""), "model = '': the image brings the model"),
+        (lambda: Service(model="mini,captions-base"), "model = 'mini,captions-base': the image brings the model"),
         (lambda: Settings(region="eu-west-1"), "aws ec2 describe-managed-prefix-lists --region eu-west-1"),
         (lambda: Drain(notice_s=100), "120 s in all"),
         (lambda: Settings(name="Open BLIP"), "name = 'Open BLIP'"),
@@ -75,6 +85,11 @@ def test_the_defaults_end_a_task_within_what_fargate_gives_it() -> None:
     assert (drain.stop_s, drain.longest_s) == (70, 120)
     assert drain.notice_s + drain.drain_s < drain.stop_s <= 120
     assert min(drain.drain_s, drain.deregistration_s) > drain.request_s + drain.body_s
+
+
+@pytest.mark.parametrize("model", ["mini", "captions-base", "captions_2.0"])
+def test_a_model_is_a_folder_that_the_image_brings(model: str) -> None:
+    assert Service(model=model).model == model
 
 
 def test_another_region_needs_its_own_prefix_list() -> None:
