@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack
+from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
@@ -16,7 +16,7 @@ from constructs import Construct
 from deploy.settings import Processor, Settings
 from deploy.stacks.container import Image
 from deploy.stacks.explained import explain
-from deploy.stacks.storage import log_group
+from deploy.stacks.storage import KEPT, log_group
 
 _MOST_VCPUS = 64
 _TRIES = 10
@@ -46,6 +46,7 @@ class Bulk(Stack):
         self.group = ec2.SecurityGroup(self, "Jobs", vpc=vpc, allow_all_outbound=False, description="Bulk jobs")
         self.group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "Doors to AWS, and S3")
         self.files = self._files(vpc)
+        self.point = self._access_point()
         environment = batch.FargateComputeEnvironment(
             self,
             "Environment",
@@ -73,6 +74,10 @@ class Bulk(Stack):
         )
         CfnOutput(self, "JobQueue", value=queue.job_queue_name)
         CfnOutput(self, "JobDefinition", value=job.job_definition_name)
+        # Whoever brings pictures needs these three: nothing else may reach the files.
+        CfnOutput(self, "FileSystem", value=self.files.file_system_id)
+        CfnOutput(self, "FilesAccessPoint", value=self.point.access_point_id)
+        CfnOutput(self, "JobsGroup", value=self.group.security_group_id)
 
     def _files(self, vpc: ec2.IVpc) -> efs.FileSystem:
         files = efs.FileSystem(
@@ -84,19 +89,22 @@ class Bulk(Stack):
             enable_automatic_backups=False,
             allow_anonymous_access=False,
             lifecycle_policy=efs.LifecyclePolicy.AFTER_30_DAYS,
-            removal_policy=RemovalPolicy.RETAIN,
+            removal_policy=KEPT,
         )
         files.connections.allow_default_port_from(self.group, "Jobs")
         self.group.connections.allow_to(files, ec2.Port.tcp(_NFS), "Files")
         return files
 
-    def _container(self, image: Image) -> batch.EcsFargateContainerDefinition:
-        point = self.files.add_access_point(
+    def _access_point(self) -> efs.AccessPoint:
+        """What jobs see as /files is /openblip of the file system, and all that comes by it is of the image's user."""
+        return self.files.add_access_point(
             "Jobs",
             path="/openblip",
             create_acl=efs.Acl(owner_uid="10001", owner_gid="10001", permissions="750"),
             posix_user=efs.PosixUser(uid="10001", gid="10001"),
         )
+
+    def _container(self, image: Image) -> batch.EcsFargateContainerDefinition:
         role = iam.Role(self, "JobRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
         self.files.grant(role, "elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite")
         size = self._settings.task
@@ -126,7 +134,7 @@ class Bulk(Stack):
                     name="files",
                     file_system=self.files,
                     container_path=_FILES,
-                    access_point_id=point.access_point_id,
+                    access_point_id=self.point.access_point_id,
                     enable_transit_encryption=True,
                     use_job_role=True,
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aws_cdk import Fn, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Fn, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticache as elasticache
 from aws_cdk import aws_s3 as s3
@@ -14,14 +14,14 @@ from constructs import Construct
 
 from deploy.settings import Settings
 from deploy.stacks.explained import explain
-from deploy.stacks.storage import private_bucket
+from deploy.stacks.storage import KEPT, private_bucket
 
 CACHE_USER = "openblip"
 _ROTATION = "AwsSolutions-SMG4"
 _CACHE_PORT = 6379
 _CACHE_COMMANDS = "on ~* -@all +@connection +@read +@write +@scripting -@dangerous"
-_MOST_CACHE_GB = 10
-_MOST_CACHE_UNITS = 20_000  # ECPU a second: a small value read is one
+MOST_CACHE_GB = 10
+MOST_CACHE_UNITS = 20_000  # ECPU a second: a small value read is one
 
 
 class Data(Stack):
@@ -43,6 +43,7 @@ class Data(Stack):
         self.cache = self._cache(settings, vpc, password)
         self.cache_url = self._cache_url(password)
         self.keys = self._keys()
+        CfnOutput(self, "KeysSecret", value=self.keys.secret_arn)
 
     def _password(self) -> secrets.Secret:
         secret = secrets.Secret(
@@ -83,8 +84,8 @@ class Data(Stack):
             security_group_ids=[self.cache_group.security_group_id],
             user_group_id=users.ref,
             cache_usage_limits=elasticache.CfnServerlessCache.CacheUsageLimitsProperty(
-                data_storage=elasticache.CfnServerlessCache.DataStorageProperty(unit="GB", maximum=_MOST_CACHE_GB),
-                ecpu_per_second=elasticache.CfnServerlessCache.ECPUPerSecondProperty(maximum=_MOST_CACHE_UNITS),
+                data_storage=elasticache.CfnServerlessCache.DataStorageProperty(unit="GB", maximum=MOST_CACHE_GB),
+                ecpu_per_second=elasticache.CfnServerlessCache.ECPUPerSecondProperty(maximum=MOST_CACHE_UNITS),
             ),
         )
 
@@ -102,9 +103,10 @@ class Data(Stack):
         return url
 
     def _keys(self) -> secrets.Secret:
-        """Filled by hand with what `openblip keys` prints; until then it holds a comment, and no key fits."""
+        """Filled by hand with the lines that `openblip key` prints; until then it holds a random text, which tasks
+        that ask for keys refuse to start with."""
         secret = secrets.Secret(
-            self, "Keys", description="Lines of OPENBLIP_API_KEYS: name, SHA-256", removal_policy=RemovalPolicy.RETAIN
+            self, "Keys", description="Lines of OPENBLIP_API_KEYS: name, SHA-256", removal_policy=KEPT
         )
         explain(secret, "It holds hashes of the clients' keys, which their owners change.", _ROTATION)
         return secret

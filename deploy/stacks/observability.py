@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_elasticache as elasticache
@@ -47,7 +47,13 @@ class Observability(Stack):
         self._dashboard()
 
     def _topic(self) -> sns.Topic:
-        key = kms.Key(self, "Key", enable_key_rotation=True, description="Of the alarms' topic")
+        key = kms.Key(
+            self,
+            "Key",
+            enable_key_rotation=True,
+            description="Of the alarms' topic",
+            removal_policy=RemovalPolicy.DESTROY,  # it hides messages on their way, and none is kept
+        )
         topic = sns.Topic(self, "Alarms", master_key=key, enforce_ssl=True)
         # Alarms are not of the account's people: without these two no message leaves CloudWatch, and nothing says so.
         alarms = iam.ServicePrincipal("cloudwatch.amazonaws.com")
@@ -73,6 +79,7 @@ class Observability(Stack):
             self._alarm("Errors", self._share_of_errors(), limits.error_share, 3, "Share of answers that are 5xx"),
             self._alarm("Refusals", self._share_refused(), limits.refused_share, 3, "Share of requests refused (429)"),
             self._alarm("CacheDown", self._own("CacheFailures", "Sum"), 60, 3, "Cache operations that failed"),
+            self._alarm("Down", self._healthy(), 0, 2, "Tasks that pass /readyz: there is none", 1),
             self._alarm("Unhealthy", self._unhealthy(), 0, 5, "Tasks that do not pass /readyz"),
             self._alarm("Full", self._tasks(), scaling.maximum - 1, 10, "Tasks: as many as scaling may start"),
             self._alarm(
@@ -105,14 +112,25 @@ class Observability(Stack):
         return self._service.balancer.metrics.target_response_time(statistic="p99", period=_MINUTE)
 
     def _share_of_errors(self) -> cloudwatch.IMetric:
-        metrics, codes = self._service.balancer.metrics, balancing.HttpCodeElb
-        return cloudwatch.MathExpression(
-            expression="IF(requests > 0, (FILL(targets, 0) + FILL(balancer, 0)) / requests, 0)",
+        """The balancer does not count requests for which it has no task, and answers them with 503: where it counted
+        fewer than failed, all failed. What did not happen in a minute has no value, not 0."""
+        metrics = self._service.balancer.metrics
+        failed = cloudwatch.MathExpression(
+            expression="FILL(targets, 0) + FILL(balancer, 0)",
             using_metrics={
                 "targets": metrics.http_code_target(balancing.HttpCodeTarget.TARGET_5XX_COUNT, period=_MINUTE),
-                "balancer": metrics.http_code_elb(codes.ELB_5XX_COUNT, period=_MINUTE),
-                "requests": metrics.request_count(period=_MINUTE),
+                "balancer": metrics.http_code_elb(balancing.HttpCodeElb.ELB_5XX_COUNT, period=_MINUTE),
             },
+            period=_MINUTE,
+        )
+        counted = cloudwatch.MathExpression(
+            expression="FILL(requests, 0)",
+            using_metrics={"requests": metrics.request_count(period=_MINUTE)},
+            period=_MINUTE,
+        )
+        return cloudwatch.MathExpression(
+            expression="IF(failed > 0, failed / IF(counted > failed, counted, failed), 0)",
+            using_metrics={"failed": failed, "counted": counted},
             period=_MINUTE,
         )
 
@@ -122,6 +140,10 @@ class Observability(Stack):
             using_metrics={"refused": self._own("Refused", "Sum"), "asked": self._own("Requests", "Sum")},
             period=_MINUTE,
         )
+
+    def _healthy(self) -> cloudwatch.IMetric:
+        """Of the balancer's nodes, one a zone, the one that knows most: 0 is none anywhere, not none in a zone."""
+        return self._service.targets.metrics.healthy_host_count(statistic="Maximum", period=_MINUTE)
 
     def _unhealthy(self) -> cloudwatch.IMetric:
         return self._service.targets.metrics.unhealthy_host_count(statistic="Maximum", period=_MINUTE)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import CfnOutput, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_ecr as ecr
 from constructs import Construct
 
 from deploy.settings import Settings
+from deploy.stacks.storage import KEPT
 
 _KEPT_IMAGES = 30
 
@@ -25,7 +26,7 @@ class Registry(Stack):
             image_tag_mutability=ecr.TagMutability.IMMUTABLE,
             image_scan_on_push=True,
             encryption=ecr.RepositoryEncryption.AES_256,
-            removal_policy=RemovalPolicy.RETAIN,
+            removal_policy=KEPT,
             lifecycle_rules=[ecr.LifecycleRule(description="The newest are kept", max_image_count=_KEPT_IMAGES)],
         )
         CfnOutput(self, "Repository", value=self.repository.repository_uri)

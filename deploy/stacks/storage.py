@@ -7,6 +7,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+KEPT = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+"""It outlives its stack; but a stack whose first deployment fails leaves nothing behind whose name is then taken."""
 _RETENTION = {
     1: logs.RetentionDays.ONE_DAY,
     3: logs.RetentionDays.THREE_DAYS,
@@ -59,5 +61,5 @@ def private_bucket(
         lifecycle_rules=rules,
         server_access_logs_bucket=logged_to,
         server_access_logs_prefix=f"{name.lower()}/" if logged_to is not None else None,
-        removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+        removal_policy=KEPT if keep else RemovalPolicy.DESTROY,
     )

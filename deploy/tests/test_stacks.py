@@ -7,8 +7,11 @@ import re
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pytest
+
 from deploy.settings import Settings
-from deploy.tests.conftest import CHECKOUT, Assembly
+from deploy.tests.conftest import CHECKOUT, NAMES, Assembly
 from openblip.serve.figures import NAMESPACE
 from openblip.serve.page import page_policy
 from openblip.serve.settings import ServeSettings
@@ -54,6 +57,14 @@ def test_the_cache_asks_for_a_user_and_its_url_is_a_secret(assembly: Assembly) -
     assert "resolve:secretsmanager" in url
 
 
+def test_the_secret_of_keys_that_is_filled_by_hand_is_told(assembly: Assembly) -> None:
+    template = assembly.json("data")
+    told = template["Outputs"]["KeysSecret"]["Value"]["Ref"]
+    secret = template["Resources"][told]
+    assert secret["Type"] == "AWS::SecretsManager::Secret"
+    assert "OPENBLIP_API_KEYS" in secret["Properties"]["Description"]
+
+
 def test_nobody_reads_a_bucket_or_without_tls(assembly: Assembly) -> None:
     buckets = [each for stack in ("data", "web") for each in assembly.resources(stack, "AWS::S3::Bucket")]
     assert len(buckets) == 4
@@ -77,6 +88,26 @@ def test_what_cannot_be_empty_outlives_its_stack(assembly: Assembly) -> None:
     gone = [name for name, each in buckets.items() if each["DeletionPolicy"] == "Delete"]
     assert len(gone) == 1
     assert gone[0].startswith("Page")
+
+
+def test_what_stays_is_what_the_page_says_and_a_first_try_that_fails_leaves_nothing(assembly: Assembly) -> None:
+    kept = {
+        (stack, each["Type"].rpartition("::")[2], name.rstrip("0123456789ABCDEF"))
+        for stack in NAMES
+        for name, each in assembly.json(stack)["Resources"].items()
+        if each.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    assert kept == {
+        ("data", "Bucket", "AccessLogs"),
+        ("data", "Bucket", "Library"),
+        ("data", "Secret", "Keys"),
+        ("registry", "Repository", "Images"),
+        ("web", "Bucket", "Logs"),
+        ("bulk", "FileSystem", "Files"),
+    }
+    every = [each for stack in NAMES for each in assembly.json(stack)["Resources"].values()]
+    policies = {each["DeletionPolicy"] for each in every if each.get("DeletionPolicy", "Delete") != "Delete"}
+    assert policies == {"RetainExceptOnCreate"}
 
 
 def test_an_image_is_scanned_and_its_tag_stays(assembly: Assembly) -> None:
@@ -249,14 +280,94 @@ def test_a_bulk_job_goes_on_after_spot_took_it(assembly: Assembly) -> None:
     template.has_resource_properties("AWS::EFS::FileSystem", {"Encrypted": True})
 
 
+def test_whoever_brings_pictures_to_jobs_is_told_where_and_by_which_group(assembly: Assembly) -> None:
+    template = assembly.json("bulk")
+    resources, outputs = template["Resources"], template["Outputs"]
+    kinds = {"FileSystem": "AWS::EFS::FileSystem", "FilesAccessPoint": "AWS::EFS::AccessPoint"}
+    assert {name: resources[outputs[name]["Value"]["Ref"]]["Type"] for name in kinds} == kinds
+    point = resources[outputs["FilesAccessPoint"]["Value"]["Ref"]]["Properties"]
+    assert (point["RootDirectory"]["Path"], point["PosixUser"]["Uid"]) == ("/openblip", "10001")
+    rules = [each for each in resources.values() if each["Type"] == "AWS::EC2::SecurityGroupIngress"]
+    [rule] = [each["Properties"] for each in rules if each["Properties"]["FromPort"] == 2049]
+    assert rule["SourceSecurityGroupId"] == outputs["JobsGroup"]["Value"]
+
+
 def test_each_alarm_tells_someone_and_names_its_page(assembly: Assembly) -> None:
     alarms = assembly.resources("observability", "AWS::CloudWatch::Alarm")
-    names = {each["AlarmName"] for each in alarms}
-    assert {"openblip-slow", "openblip-errors", "openblip-refusals", "openblip-cachedown"} <= names
+    page = (CHECKOUT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    names = {each["AlarmName"].removeprefix("openblip-") for each in alarms}
+    assert names == {"slow", "errors", "refusals", "cachedown", "down", "unhealthy", "full", "silent"}
+    assert [name for name in names if f"\n## {name}\n" not in page] == []
     for alarm in alarms:
         assert alarm["AlarmActions"]
         kind = alarm["AlarmName"].removeprefix("openblip-")
         assert alarm["AlarmDescription"].endswith(f"docs/runbook.md#{kind}")
+
+
+def alarm(assembly: Assembly, name: str) -> dict[str, Any]:
+    """The properties of one."""
+    alarms = assembly.resources("observability", "AWS::CloudWatch::Alarm")
+    [found] = [each for each in alarms if each["AlarmName"] == f"openblip-{name}"]
+    return found
+
+
+def test_no_task_at_all_is_an_alarm_though_nothing_says_so(assembly: Assembly) -> None:
+    down = alarm(assembly, "down")
+    assert (down["MetricName"], down["Statistic"]) == ("HealthyHostCount", "Maximum")
+    assert (down["ComparisonOperator"], down["Threshold"]) == ("LessThanThreshold", 1)
+    assert (down["Period"], down["EvaluationPeriods"], down["TreatMissingData"]) == (60, 2, "breaching")
+
+
+@pytest.mark.parametrize(
+    ("requests", "targets", "balancer", "share"),
+    [
+        (200, 3, 1, 0.02),
+        (200, None, 5, 0.025),
+        (200, None, None, 0),
+        (None, None, 7, 1),  # no task: the balancer answers 503, and counts no request
+        (2, None, 40, 1),
+        (None, None, None, 0),
+    ],
+)
+def test_what_no_task_answers_is_an_error(
+    assembly: Assembly, requests: int | None, targets: int | None, balancer: int | None, share: float
+) -> None:
+    """The alarm's expressions, computed. What CloudWatch has no value of is not a number."""
+    queries = {each["Id"]: each for each in alarm(assembly, "errors")["Metrics"]}
+    given = {"requests": requests, "targets": targets, "balancer": balancer}
+    functions = {
+        "FILL": lambda series, value: value if np.isnan(series) else series,
+        "IF": lambda condition, then, otherwise: then if condition else otherwise,
+    }
+
+    def value(name: str) -> Any:
+        if "Expression" not in queries[name]:
+            return np.float64(np.nan if given[name] is None else given[name])
+        text = queries[name]["Expression"]
+        named = {each: value(each) for each in re.findall(r"[a-z]\w*", text)}
+        return np.float64(eval(text, functions, named))
+
+    [asked] = [name for name, each in queries.items() if each.get("ReturnData", True)]
+    with np.errstate(invalid="ignore"):
+        assert value(asked) == pytest.approx(share)
+
+
+def test_the_runbook_names_the_settings_as_they_are() -> None:
+    from deploy.stacks.data import MOST_CACHE_GB, MOST_CACHE_UNITS
+
+    page = (CHECKOUT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    limits, service, web = DEFAULTS.alarms, DEFAULTS.service, DEFAULTS.web
+    words = [
+        f"`p99_s` ({limits.p99_s:g} s)",
+        f"`error_share` ({limits.error_share:.0%})",
+        f"`refused_share` ({limits.refused_share:.0%})",
+        f"`maximum` ({DEFAULTS.scaling.maximum})",
+        f"`rate` of `[service]` ({service.rate})",
+        f"`requests_per_5_minutes` of `[web]` ({web.requests_per_5_minutes:,})",
+        f"holds {MOST_CACHE_GB} GB",
+        f"takes {MOST_CACHE_UNITS:,} units a second",
+    ]
+    assert [each for each in words if each not in page] == []
 
 
 def test_cloudwatch_may_publish_to_the_topic_and_use_its_key(assembly: Assembly) -> None:
