@@ -92,10 +92,10 @@ def test_an_image_is_pushed_and_told_by_its_digest_alone(bench: Bench) -> None:
 
 def test_the_image_has_the_model_and_the_extras_of_the_settings(bench: Bench, tmp_path: Path) -> None:
     settings = tmp_path / "production.toml"
-    settings.write_text('[service]\nmodel = "base"\nlibrary = true\n', encoding="utf-8")
+    settings.write_text('[service]\nmodel = "captions-base"\nlibrary = true\n', encoding="utf-8")
     assert scanned(bench, None, str(settings)).returncode == 0
     [built] = [call for call in bench.calls if "buildx" in call]
-    assert "--build-arg MODEL=base --build-arg EXTRAS=serve,search --tag" in built
+    assert "--build-arg MODEL=captions-base --build-arg EXTRAS=serve,search --tag" in built
 
 
 def test_settings_that_are_not_there_build_nothing(bench: Bench, tmp_path: Path) -> None:
@@ -151,40 +151,64 @@ def test_another_error_is_not_taken_for_no_service(bench: Bench, said: str) -> N
     assert said in answer.stderr
 
 
-def deployed(bench: Bench, settings: Path | str, **environment: str) -> list[str]:
-    """How deploy.sh, in a copy of the checkout, calls the CDK."""
+@pytest.fixture
+def copy(bench: Bench) -> Path:
+    """Of the checkout, with the page and the CDK as far as scripts ask for them."""
     root = bench.folder.parent / "checkout"
     (root / "deploy" / "node_modules" / ".bin").mkdir(parents=True)
     shutil.copytree(SCRIPTS, root / "deploy" / "scripts")
     bench.add("cdk")
     (bench.folder / "cdk").rename(root / "deploy" / "node_modules" / ".bin" / "cdk")
-    answer = bench.run(root / "deploy" / "scripts" / "deploy.sh", str(settings), "v2", **environment)
+    page = root / "src" / "openblip" / "serve" / "built_page"
+    (page / "_next").mkdir(parents=True)
+    (page / "policy.json").write_text("{}", encoding="utf-8")
+    return root
+
+
+def deployed(bench: Bench, copy: Path, settings: Path | str, **environment: str) -> list[str]:
+    """How deploy.sh calls the CDK."""
+    answer = bench.run(copy / "deploy" / "scripts" / "deploy.sh", str(settings), "v2", **environment)
     assert answer.returncode == 0, answer.stderr
     return bench.calls
 
 
-def test_a_deployment_names_its_settings_image_and_certificates(bench: Bench, tmp_path: Path) -> None:
+def test_a_deployment_names_its_settings_image_and_certificates(bench: Bench, copy: Path, tmp_path: Path) -> None:
     settings = tmp_path / "production.toml"
     given = {"BALANCER_CERTIFICATE": "arn:b", "WEB_CERTIFICATE": "arn:w", "DEPLOYMENT": "photos"}
-    [call] = deployed(bench, settings, **given)
+    [call] = deployed(bench, copy, settings, **given)
     assert "--context version=v2" in call
     assert f"--context settings={settings}" in call
     assert "--parameters photos-service:CertificateArn=arn:b --parameters photos-web:CertificateArn=arn:w" in call
 
 
-def test_without_settings_and_certificates_it_has_the_defaults_and_those_of_last_time(bench: Bench) -> None:
-    [call] = deployed(bench, "", BALANCER_CERTIFICATE="", WEB_CERTIFICATE="")
+def test_without_settings_and_certificates_it_has_the_defaults_and_those_of_last_time(bench: Bench, copy: Path) -> None:
+    [call] = deployed(bench, copy, "", BALANCER_CERTIFICATE="", WEB_CERTIFICATE="")
     assert "settings=" not in call
     assert "--parameters" not in call
 
 
-def test_the_page_goes_after_its_files_and_old_ones_go_last(bench: Bench, tmp_path: Path) -> None:
-    root = tmp_path / "checkout"
-    (root / "src" / "openblip" / "serve" / "built_page" / "_next").mkdir(parents=True)
-    (root / "deploy").mkdir()
-    shutil.copytree(SCRIPTS, root / "deploy" / "scripts")
+def test_without_the_page_nothing_is_deployed_whose_header_would_stop_its_scripts(bench: Bench, copy: Path) -> None:
+    (copy / "src" / "openblip" / "serve" / "built_page" / "policy.json").unlink()
+    answer = bench.run(copy / "deploy" / "scripts" / "deploy.sh", "", "v2")
+    assert (answer.returncode, bench.calls) == (2, [])
+    assert "the page is not built: run make page" in answer.stderr
+
+
+def test_what_runs_is_deployed_again_as_the_runbook_has_it(bench: Bench, copy: Path) -> None:
+    page = (CHECKOUT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    [asked] = re.findall(r"^running=.*$", page, re.MULTILINE)
+    [deploy] = re.findall(r"(deploy/scripts/deploy\.sh \S+ .*running\S*) &&", page)
+    bench.add("aws", f"echo {DIGEST}")
+    script = copy / "again.sh"
+    script.write_text(f'cd "$(dirname "$0")"\n{asked}\n{deploy}\n', encoding="utf-8")
+    answer = bench.run(script, BALANCER_CERTIFICATE="", WEB_CERTIFICATE="")
+    assert answer.returncode == 0, answer.stderr
+    assert f"--context version={DIGEST} --context settings=deploy/production.toml" in bench.calls[-1]
+
+
+def test_the_page_goes_after_its_files_and_old_ones_go_last(bench: Bench, copy: Path) -> None:
     bench.add("aws", 'case "$*" in *PageBucket*) echo pages;; *DistributionId*) echo D1;; esac')
-    answer = bench.run(root / "deploy" / "scripts" / "publish_page.sh", "openblip")
+    answer = bench.run(copy / "deploy" / "scripts" / "publish_page.sh", "openblip")
     assert answer.returncode == 0, answer.stderr
     files, page, old = (call for call in bench.calls if " s3 sync " in f" {call} ")
     assert "_next s3://pages/_next" in files
@@ -223,6 +247,13 @@ def test_what_fails_after_the_service_was_deployed_puts_its_image_back() -> None
         assert f"steps.{name}.outcome == 'failure'" in condition
     assert "steps.before.outputs.version != ''" in condition
     assert steps["back"]["env"]["VERSION"] == "${{ steps.before.outputs.version }}"
+
+
+def test_each_try_of_the_workflow_pushes_a_tag_of_its_own() -> None:
+    """A tag cannot be moved; a second run on a commit, or a second try of a run, would be refused."""
+    workflow = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8"))
+    [tag] = [each["env"]["TAG"] for each in workflow["jobs"]["image"]["steps"] if "TAG" in each.get("env", {})]
+    assert re.findall(r"github\.(\w+)", tag) == ["sha", "run_id", "run_attempt"]
 
 
 class Service(BaseHTTPRequestHandler):
