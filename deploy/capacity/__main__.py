@@ -1,7 +1,7 @@
 """The capacity plan: what a task takes is measured, loads are simulated, pages and plots are written
 (docs/capacity.md).
 
-python -m deploy.capacity measure --model mini python -m deploy.capacity plan
+python -m deploy.capacity measure --model mini; python -m deploy.capacity plan
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,32 +24,41 @@ from deploy.capacity.engine import SIZES
 from deploy.capacity.measure import measure
 from deploy.capacity.task import TaskSize
 from deploy.pages import CHECKOUT, put_into
-from deploy.settings import Settings
+from deploy.settings import Limits
+from deploy.settings_file import read_settings
 from deploy.trial.stand import Setup
 from deploy.trial.tasks import Recipe
 from openblip.errors import OpenBlipError
 
 FOLDER = CHECKOUT / "deploy" / "capacity"
 _PICTURES = 300
+FULL_SIZE = Limits(max_batch=8, max_queue=16, max_requests=32)
+"""What the plan takes where no settings are named: that nothing waits longer than some 14 s."""
 
 
 def main() -> int:
     """Measure, or plan."""
+    data = CHECKOUT.parent / "shared" / "data"
     parser = argparse.ArgumentParser(description="How many tasks a load needs, and which policy keeps them.")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("measure", help="what a task takes, on this machine")
     one.add_argument("--model", default="mini", help="mini, or a folder; base-random: the size of BLIP base")
     one.add_argument("--threads", type=int, default=1, help="of a task, which has as many cores")
     one.add_argument("--precision", help="of the engine; default: what it chooses")
-    one.add_argument("--data", type=Path, help="folder with more photos")
+    one.add_argument("--data", type=Path, default=data if data.is_dir() else None, help="folder with more photos")
     one.add_argument("--work", type=Path, help="folder to keep pictures and logs in; default: none kept")
     one.add_argument("--limit", type=int, default=900, help="seconds for everything")
     one.add_argument("--output", type=Path, help="JSON; default: deploy/capacity/curves/MODEL.json")
     two = commands.add_parser("plan", help="loads, policies and costs, simulated")
     two.add_argument("--curves", type=Path, default=FOLDER / "curves" / "base-random.json", help="of measure")
+    two.add_argument(
+        "--settings", type=Path, help="TOML of a deployment, whose own policy and limits are played through"
+    )
     two.add_argument("--new", type=float, default=0.7, help="share of the requests about a picture never seen before")
     two.add_argument("--quick", action="store_true", help="short loads: to see that everything runs")
-    two.add_argument("--output", type=Path, help="JSON; default: deploy/capacity/plan.json, none with --quick")
+    two.add_argument(
+        "--output", type=Path, help="JSON; default: deploy/capacity/plan.json, none with --quick or --settings"
+    )
     arguments = parser.parse_args()
     try:
         return _measure(arguments) if arguments.command == "measure" else _plan(arguments)
@@ -96,21 +105,17 @@ def _random_base(work: Path) -> Path:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    curves, settings = Curves.read(arguments.curves), Settings()
-    cores = float(settings.task.vcpus)
-    size = TaskSize(cores=cores, readers=max(1, int(cores)), max_batch=8, max_queue=16, max_requests=32)
+    curves, settings = Curves.read(arguments.curves), read_settings(arguments.settings)
+    cores, limits = float(settings.task.vcpus), settings.service.limits if arguments.settings else FULL_SIZE
+    size = TaskSize(cores, max(1, int(cores)), limits.max_batch, limits.max_queue, limits.max_requests)
     basis = plan.Basis(curves, settings, size, arguments.new, arguments.quick)
     found: dict[str, Any] = {"one_task": plan.one_task(basis), "bounds": plan.bounds(basis)}
     found["policies"] = plan.policies(basis)
-    found["chosen"] = plan.choose(found["policies"])
-    chosen = replace(
-        settings.scaling,
-        target_in_flight=found["chosen"]["target"],
-        minimum=found["chosen"]["minimum"],
+    found["chosen"] = None if arguments.settings else plan.choose(found["policies"])
+    found["days"] = plan.days(basis if found["chosen"] is None else basis.with_scaling(
+        target_in_flight=found["chosen"]["target"], minimum=found["chosen"]["minimum"],
         target_requests_per_minute=found["chosen"]["requests"],
-        scheduled=(),
-    )
-    found["days"] = plan.days(replace(basis, settings=replace(settings, scaling=chosen)))
+    ))  # fmt: skip
     found["internet"] = plan.internet(basis)
     result = {
         **found, "curves": asdict(curves), "size": asdict(size), "new": arguments.new,
@@ -123,7 +128,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     }  # fmt: skip
     text = report.markdown(result)
     print(text)
-    output = arguments.output or (None if arguments.quick else FOLDER / "plan.json")
+    output = arguments.output or (None if arguments.quick or arguments.settings else FOLDER / "plan.json")
     if output is not None:
         output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if output == FOLDER / "plan.json":

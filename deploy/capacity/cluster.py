@@ -24,7 +24,7 @@ class Care:
     work, until ECS has seen it. drain_s: at most, for what is in hand."""
 
     provision_s: float = 35.0
-    health_s: float = 10.0
+    health_s: float = 5.0
     healthy_checks: int = 2
     notice_s: float = 5.0
     drain_s: float = 45.0

@@ -6,16 +6,22 @@ import json
 from bisect import bisect_left
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
+from statistics import fmean
 from typing import Any
 
 from openblip.errors import OptionError
+
+_MEAN_OFF = 0.01  # shares are rounded
 
 
 @dataclass(frozen=True)
 class Curves:
     """Seconds of one core, where nothing else is said.
 
-    threads: of the engine; batch_s: of a batch by its pictures, on the clock with that many threads. read_s: decoding
+    threads: of the engine; batch_s: of a batch by its pictures, on the clock with that many threads, the mean; spread:
+    what single batches of a size took beside that mean, from short to long, each as likely (the longest caption of a
+    batch says how long it takes); none where all take the same. read_s: decoding
     and resizing a picture. front_s: all else that a request takes of the task, cached_s: what one takes whose result is
     in the cache already, refused_s: one that is refused at once. wake_s: more of
     one that finds the task idle, its caches cold. outside_s: the client, the balancer and Redis, of each
@@ -33,6 +39,7 @@ class Curves:
     wake_s: float = 0.0
     outside_s: float = 0.0
     slowdown: float = 1.0
+    spread: dict[int, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,6 +55,9 @@ class Curves:
         for name, time in times.items():
             if not 0 <= time < float("inf") or (time == 0 and name.startswith("batch")):
                 raise OptionError(f"{name}={time!r} is no time of work: measure it again")
+        for size, shares in self.spread.items():
+            if size not in self.batch_s or not shares or min(shares) <= 0 or abs(fmean(shares) - 1) > _MEAN_OFF:
+                raise OptionError(f"spread[{size}]={shares!r}: give shares of the mean of a size that was measured")
 
     def batch(self, pictures: float) -> float:
         """Seconds of a batch of any size, a mean one too: on the line between two that were measured; beyond the
@@ -61,6 +71,14 @@ class Curves:
         below, above = sizes[place - 1], sizes[place]
         share = (pictures - below) / (above - below)
         return self.batch_s[below] + share * (self.batch_s[above] - self.batch_s[below])
+
+    def drawn_batch(self, pictures: int, random: Random) -> float:
+        """Seconds of one batch of this size, shorter or longer than the mean: as those of the measured size that is
+        nearest in proportion."""
+        if not self.spread:
+            return self.batch(pictures)
+        nearest = min(self.spread, key=lambda size: max(size, pictures) / min(size, pictures))
+        return self.batch(pictures) * random.choice(self.spread[nearest])
 
     def rate(self, cores: float, pictures: int) -> float:
         """Uncached pictures a second that so many cores can do at most, in batches of this size."""
@@ -77,7 +95,9 @@ class Curves:
         """Raises OptionError where the file is none of ours."""
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**fields, "batch_s": {int(size): time for size, time in fields["batch_s"].items()}})
+            sizes = {int(size): time for size, time in fields["batch_s"].items()}
+            spread = {int(size): tuple(shares) for size, shares in fields.get("spread", {}).items()}
+            return cls(**{**fields, "batch_s": sizes, "spread": spread})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise OptionError(
                 f"{path} holds no curves ({error}): make it with python -m deploy.capacity measure"

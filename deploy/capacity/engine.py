@@ -4,6 +4,7 @@ Knows `Blip`; does not know the service."""
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -15,12 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 
 if TYPE_CHECKING:
     from openblip import Blip
 
 SIZES = (1, 2, 4, 8, 16, 32)
+_LEAST = 6
+_SHARES = 50
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Engine:
     cores: tuple[int, ...]
     pictures: Path
     sizes: Sequence[int] = SIZES
-    seconds: float = 3.0
+    seconds: float = 6.0
 
     def start(self) -> subprocess.Popen[str]:
         """Begin to measure."""
@@ -46,9 +50,19 @@ class Engine:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def found(process: subprocess.Popen[str], limit_s: float = 300.0) -> tuple[dict[int, float], float, float]:
-    """Seconds of batches by size, of reading a picture, and CPU seconds of a batch of one. Raises RuntimeError
-    with its last words."""
+@dataclass(frozen=True)
+class Found:
+    """batch_s: seconds of batches by size, their means; spread: of single batches, as shares of that; read_s: of a
+    picture; lone_s: CPU seconds of a batch of one."""
+
+    batch_s: dict[int, float]
+    spread: dict[int, tuple[float, ...]]
+    read_s: float
+    lone_s: float
+
+
+def found(process: subprocess.Popen[str], limit_s: float = 300.0) -> Found:
+    """What it measured. Raises RuntimeError with its last words."""
     try:
         output, errors = process.communicate(timeout=limit_s)
     finally:
@@ -56,15 +70,16 @@ def found(process: subprocess.Popen[str], limit_s: float = 300.0) -> tuple[dict[
     if process.returncode:
         raise RuntimeError(f"the engine alone: {errors.strip().splitlines()[-1:]}")
     result = json.loads(output.splitlines()[-1])
-    return (
+    return Found(
         {int(size): seconds for size, seconds in result["batch_s"].items()},
+        {int(size): tuple(shares) for size, shares in result["spread"].items()},
         float(result["read_s"]),
         float(result["lone_s"]),
     )
 
 
 def main() -> None:
-    """Print medians as JSON."""
+    """Print what was found as JSON."""
     parser = argparse.ArgumentParser(description="Batches of the engine, and reading, in seconds.")
     parser.add_argument("model")
     for name in ("precision", "threads", "cores", "pictures", "sizes", "seconds"):
@@ -77,21 +92,29 @@ def main() -> None:
     blip = Blip.load(arguments.model, precision=arguments.precision or None, threads=int(arguments.threads))
     files = sorted(Path(arguments.pictures).glob("*.jpg"))
     sizes = [int(size) for size in arguments.sizes.split(",")]
-    files = files[: max(sizes)]
     blip.caption(files[:2])
-    read_s, batch_s, lone_s = _read_s(blip, files), {}, 0.0
+    batch_s, spread, lone_s = {}, {}, 0.0
+    read_s = _read_s(blip, files[: max(sizes)])
     for size in sizes:
+        blip.caption(files[:size])  # its graphs
         samples: list[Sample] = []
+        pictures = itertools.cycle(files)  # others each time: how long a batch takes is up to what is in them
         end_s = time.perf_counter() + float(arguments.seconds)
-        while len(samples) < 4 or time.perf_counter() < end_s:
-            samples.append(_sample(blip, files[:size], read_s))
+        while len(samples) < _LEAST or time.perf_counter() < end_s:
+            samples.append(_sample(blip, list(itertools.islice(pictures, size)), read_s))
         quiet = quietest(samples)
-        lone_s = statistics.median(sample.cpu_s for sample in quiet) if size == 1 else lone_s
+        lone_s = statistics.fmean(sample.cpu_s for sample in quiet) if size == 1 else lone_s
         # Of one thread the CPU's time, which does not grow when others take the core for a moment.
-        batch_s[size] = statistics.median(
-            sample.cpu_s if arguments.threads == "1" else sample.clock_s for sample in quiet
-        )
-    print(json.dumps({"batch_s": batch_s, "read_s": read_s, "lone_s": lone_s}))
+        times = [sample.cpu_s if arguments.threads == "1" else sample.clock_s for sample in quiet]
+        batch_s[size], spread[size] = statistics.fmean(times), shares(times)
+    print(json.dumps({"batch_s": batch_s, "spread": spread, "read_s": read_s, "lone_s": lone_s}))
+
+
+def shares(times: Sequence[float]) -> list[float]:
+    """Of their mean, from short to long; the means of neighbours where there are more than enough."""
+    groups = np.array_split(np.sort(times), min(len(times), _SHARES))
+    means = [float(group.mean()) for group in groups]
+    return [round(each / statistics.fmean(means), 4) for each in means]
 
 
 @dataclass(frozen=True)

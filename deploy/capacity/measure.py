@@ -39,10 +39,11 @@ def measure(
     """setup: of a trial, whose tasks have a core each. asked: so many requests in each part."""
     recipe, core = setup.recipe, setup.recipe.cores[:1]
     engine = Engine(recipe.model, precision, recipe.threads, core, setup.pictures, sizes)
-    batch_s, read_s, lone_s = found(engine.start())
+    alone = found(engine.start())
+    batch_s, read_s = alone.batch_s, alone.read_s
     slowdown = _slowdown(engine, recipe.cores, batch_s)
     lone = replace(setup, folder=Path(mkdtemp(dir=setup.folder)), tasks=1, recipe=replace(recipe, cores=core))
-    alone_s = lone_s + read_s
+    alone_s = alone.lone_s + read_s
     with standing(lone) as stand:
         start_s = _start_s(stand)
         first = _spaced(stand, asked, alone_s)
@@ -60,7 +61,7 @@ def measure(
         model=notes.get("model", recipe.model), threads=recipe.threads, batch_s=batch_s, read_s=read_s,
         front_s=front_s, cached_s=cached["task"], refused_s=refused_s, start_s=start_s,
         outside_s=sum(outside.values()), wake_s=max(0.0, first["task"] - alone_s - front_s), slowdown=slowdown,
-        notes={**notes, "outside": outside},
+        spread=alone.spread, notes={**notes, "outside": outside},
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def _slowdown(engine: Engine, cores: Sequence[int], alone: dict[int, float]) -> 
     pair = [replace(engine, cores=(core,), sizes=sizes, seconds=3.0) for core in cores[:2]]
     processes = [each.start() for each in pair]
     try:
-        results = [found(process)[0] for process in processes]
+        results = [found(process).batch_s for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -11,7 +11,7 @@ from deploy.pages import number, percent, table
 def markdown(result: Mapping[str, Any]) -> str:
     """All tables."""
     parts = [
-        _curves(result), _one_task(result["one_task"]), _bounds(result), _policies(result), _days(result["days"]),
+        _curves(result), _one_task(result["one_task"]), _bounds(result), _policies(result), _days(result),
         _internet(result["internet"]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -77,7 +77,7 @@ def _policies(result: Mapping[str, Any]) -> str:
     chosen = result["chosen"]
     cells = []
     for row in result["policies"]:
-        same = all(row[name] == chosen[name] for name in ("guard", "target", "minimum"))
+        same = chosen is not None and all(row[name] == chosen[name] for name in ("guard", "target", "minimum"))
         mark, guard = "**" if same else "", "no guard" if row["guard"] is None else str(row["requests"])
         cells.append([
             *(f"{mark}{cell}{mark}" for cell in (guard, f"{row['target']:g}", row["minimum"])),
@@ -88,16 +88,17 @@ def _policies(result: Mapping[str, Any]) -> str:
     return f"### Which policy\n\n{table(header, cells)}"
 
 
-def _days(rows: Sequence[Mapping[str, Any]]) -> str:
+def _days(result: Mapping[str, Any]) -> str:
+    policy = "The policy of the settings" if result["chosen"] is None else "The chosen policy"
     header = ["load", "requests", "from the cache", "p50, s", "p99, s", "refused", "too late or broken",
               "tasks at most", "task hours", "$", "$ for 1,000"]  # fmt: skip
     cells = [
         [row["title"], f"{row['asked']:,}", percent(row["cached"]), number(row["p50_s"]), number(row["p99_s"]),
          percent(row["refused"], 2), percent(row["failed"], 2), str(row["most_tasks"]), number(row["task_hours"], 1),
          number(row["dollars"]), number(row["dollars_per_1000"], 4)]
-        for row in rows
+        for row in result["days"]
     ]  # fmt: skip
-    return f"### The chosen policy under three loads\n\n{table(header, cells)}"
+    return f"### {policy} under three loads\n\n{table(header, cells)}"
 
 
 def _internet(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -114,7 +114,10 @@ class _Run:
         processor = Processor(self.env, scenario.size.cores, slowdown)
         if scenario.one_machine:
             processor.beside([task.processor for task in self.tasks])
-        task = Task(self.env, scenario.curves, scenario.size, self.results, processor, outside=scenario.one_machine)
+        task = Task(
+            self.env, scenario.curves, scenario.size, self.results, processor,
+            outside=scenario.one_machine, random=Random(f"{scenario.seed} {len(self.tasks)}"),
+        )  # fmt: skip
         self.tasks.append(task)
         return task
 

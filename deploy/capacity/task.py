@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 
 import simpy
 
@@ -44,7 +45,8 @@ class Asked:
 
 
 class Task:
-    """outside: whether the work of client, balancer and Redis is done on this task's cores too (all on one machine)."""
+    """outside: whether the work of client, balancer and Redis is done on this task's cores too (all on one machine).
+    random: draws how long each batch takes."""
 
     def __init__(
         self,
@@ -55,10 +57,12 @@ class Task:
         processor: Processor | None = None,
         *,
         outside: bool = False,
+        random: Random | None = None,
     ) -> None:
         self.env, self.curves, self.size, self._results = env, curves, size, results
         self.processor = processor or Processor(env, size.cores)
         self._outside = outside
+        self._random = random or Random(0)
         # In the order of their coming, so that the same load has the same outcome: a dictionary, not a set.
         self.in_hand, self.turned_away = dict[Asked, None](), dict[Asked, None]()
         self.taking, self.dead = True, False
@@ -157,7 +161,7 @@ class Task:
             self._computing = True
             self.batches.append(len(batch))
             threads = self.curves.threads
-            work_s = self.curves.batch(len(batch)) * threads
+            work_s = self.curves.drawn_batch(len(batch), self._random) * threads
             self._when(self._run(work_s, threads, threads), lambda: self._computed(batch))
 
     def _computed(self, batch: list[Asked]) -> None:

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 from deploy.capacity.arrivals import Pattern, Pictures, diurnal, flash, ramp, steady
 from deploy.capacity.cluster import Care, Cluster
 from deploy.capacity.curves import Curves
-from deploy.capacity.engine import Sample, quietest
+from deploy.capacity.engine import Sample, quietest, shares
 from deploy.capacity.processor import Processor
 from deploy.capacity.simulation import Outcome, Scenario, run
 from deploy.capacity.task import TaskSize
@@ -36,6 +36,15 @@ def test_a_lone_task_waits_as_pollaczek_and_khinchine_say(load: float) -> None:
     found = run(Scenario(steady(load / 0.02, 400.0), PLAIN, ENDLESS, tasks=1))
     assert found.asked > 9000
     assert_allclose(found.seconds.mean(), 0.02 + load * 0.02 / (2 * (1 - load)), rtol=0.05)
+    assert_allclose(found.used_core_s / 400.0, load, rtol=0.03)
+
+
+def test_batches_of_different_lengths_wait_as_pollaczek_and_khinchine_say() -> None:
+    """M/G/1: mean time = S + load S (1 + c²) / (2 (1 - load)), c the coefficient of variation of the batches."""
+    load, lengths = 0.7, (0.4, 0.6, 1.0, 2.0)
+    found = run(Scenario(steady(load / 0.02, 400.0), replace(PLAIN, spread={1: lengths}), ENDLESS, tasks=1))
+    expected = 0.02 + load * 0.02 * (1 + float(np.var(lengths))) / (2 * (1 - load))
+    assert_allclose(found.seconds.mean(), expected, rtol=0.06)
     assert_allclose(found.used_core_s / 400.0, load, rtol=0.03)
 
 
@@ -244,12 +253,19 @@ def test_curves_lie_on_lines_and_survive_their_file(tmp_path: Path) -> None:
     assert_allclose(
         [REAL.batch(size) for size in (1, 1.5, 2, 5, 8, 32, 64)], [0.024, 0.03, 0.036, 0.073, 0.11, 0.4, 0.8]
     )
-    REAL.write(tmp_path / "curves.json")
-    assert Curves.read(tmp_path / "curves.json") == REAL
+    spread = replace(REAL, spread={1: (0.5, 1.5), 32: (0.9, 1.1)})
+    spread.write(tmp_path / "curves.json")
+    assert Curves.read(tmp_path / "curves.json") == spread
+    drawn = {round(spread.drawn_batch(size, Random(seed)), 4) for size in (5, 8) for seed in range(20)}
+    assert drawn == {0.0365, 0.1095, 0.099, 0.121}, "5 is nearer to 1 than to 32 in proportion, 8 is not"
     (tmp_path / "other.json").write_text("{}", encoding="utf-8")
     with pytest.raises(OptionError, match=r"deploy\.capacity measure"):
         Curves.read(tmp_path / "other.json")
-    for wrong in ({"batch_s": {2: 1.0}}, {"read_s": -1.0}, {"slowdown": 0.5}, {"start_s": float("nan")}):
+    wrongs: list[dict[str, Any]] = [
+        {"batch_s": {2: 1.0}}, {"read_s": -1.0}, {"slowdown": 0.5}, {"start_s": float("nan")},
+        *({"spread": spread} for spread in ({1: ()}, {1: (0.5, 0.6)}, {1: (0.0, 2.0)}, {3: (1.0,)})),
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(OptionError):
             replace(REAL, **wrong)
 
@@ -258,6 +274,15 @@ def test_batches_are_timed_when_others_do_least() -> None:
     samples = [Sample(0.05, 0.05, 0.8), Sample(0.03, 0.03, 0.02), Sample(0.06, 0.07, 0.9), Sample(0.031, 0.03, 0.0)]
     assert {sample.cpu_s for sample in quietest(samples)} == {0.03, 0.031}
     assert quietest(samples[:1]) == samples[:1]
+
+
+def test_a_spread_keeps_the_mean_and_the_long_ones() -> None:
+    times = np.random.default_rng(0).gamma(4.0, 0.01, 777).tolist()
+    found = shares(times)
+    assert found == sorted(found)
+    assert_allclose(np.mean(found), 1.0, atol=1e-3)
+    assert_allclose(np.std(found), np.std(times) / np.mean(times), rtol=0.1)
+    assert shares([0.03, 0.01]) == [0.5, 1.5]
 
 
 def test_the_first_of_an_idle_task_takes_longer() -> None:

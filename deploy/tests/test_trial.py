@@ -3,11 +3,13 @@ tasks here are `trivial_service.py`; the rolling deployment is one of the servic
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from deploy.pages import CHECKOUT
 from deploy.trial import compare, drills, plot, report
 from deploy.trial import controller as controllers
 from deploy.trial.balancer import Rules, balancing
-from deploy.trial.client import Plan, Sent, bodies
+from deploy.trial.client import Connections, Plan, Sent, bodies
 from deploy.trial.redis import redis_pair
 from deploy.trial.stand import Setup, Stand, standing
 from deploy.trial.tasks import Recipe
@@ -237,6 +239,35 @@ def test_bodies_are_hot_or_come_again_only_where_they_may(photos_folder: Path) -
     with pytest.raises(ValueError, match="500 pictures"):
         bodies(plan(501))
     assert len(set(bodies(plan(600, again=True)))) == 500
+
+
+@pytest.mark.parametrize(("open_s", "most_idle_s"), [(0.2, 60.0), (60.0, 0.2)], ids=["closed meanwhile", "idle long"])
+def test_a_connection_that_was_idle_is_used_only_where_it_is_safe(open_s: float, most_idle_s: float) -> None:
+    """Else a request is sent into one that the balancer closes at that moment, and counts as lost."""
+    came: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(0)
+        with suppress(asyncio.IncompleteReadError, TimeoutError):
+            while True:
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), open_s)
+                await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    async def ask() -> list[int]:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            connections = Connections(server.sockets[0].getsockname()[1], most_idle_s)
+            first, _, _ = await connections.post(b"picture")
+            again, _, _ = await connections.post(b"picture")
+            assert len(came) == 1
+            await asyncio.sleep(0.5)
+            late, _, _ = await connections.post(b"picture")
+            connections.close()
+            return [first, again, late]
+
+    assert asyncio.run(ask()) == [200, 200, 200]
+    assert len(came) == 2
 
 
 def test_requests_go_out_at_their_times_whatever_comes_back(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

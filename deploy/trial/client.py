@@ -23,6 +23,7 @@ from openblip.errors import ServiceError
 
 _TRY_S = 60.0
 _LEAD_S = 0.5
+_MOST_IDLE_S = 5.0  # as httpx has it, and so openblip.Client
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,27 @@ def read(path: Path) -> list[Sent]:
 
 
 class Connections:
-    """Kept alive and used again, the latest first."""
+    """Kept alive and used again, the latest first, but for those that have been idle for so long: the other side may
+    close them just when something is sent."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    def __init__(self, port: int, most_idle_s: float = _MOST_IDLE_S) -> None:
+        self._port, self._most_idle_s = port, most_idle_s
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._idle:
+            since_s, reader, writer = self._idle.pop()
+            if time.monotonic() - since_s < self._most_idle_s and not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self._port)
 
     async def post(self, body: bytes) -> tuple[int, bytes, str]:
         """Status, content and Retry-After; status 0 where the connection breaks, or nothing comes in a minute."""
         writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(_TRY_S):
-                reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(
-                    "127.0.0.1", self._port
-                )  # fmt: skip
+                reader, writer = await self._connection()
                 head = f"POST /v1/caption HTTP/1.1\r\nhost: service\r\ncontent-type: {CONTENT_TYPE}\r\n"
                 writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
                 status, headers, content = await _answer(reader)
@@ -93,12 +101,12 @@ class Connections:
         if headers.get("connection") == "close":
             writer.close()
         else:
-            self._idle.append((reader, writer))
+            self._idle.append((time.monotonic(), reader, writer))
         return status, content, headers.get("retry-after", "")
 
     def close(self) -> None:
         """All of them."""
-        for _, writer in self._idle:
+        for _, _, writer in self._idle:
             writer.close()
 
 
