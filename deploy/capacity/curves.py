@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -17,7 +17,7 @@ _MEAN_OFF = 0.01  # shares are rounded
 
 @dataclass(frozen=True)
 class Curves:
-    """Seconds of one core, where nothing else is said.
+    """Seconds of one core, where nothing else is said, on a machine all of whose cores are at work.
 
     threads: of the engine; batch_s: of a batch by its pictures, on the clock with that many threads, the mean; spread:
     what single batches of a size took beside that mean, from short to long, each as likely (the longest caption of a
@@ -25,7 +25,7 @@ class Curves:
     and resizing a picture. front_s: all else that a request takes of the task, cached_s: what one takes whose result is
     in the cache already, refused_s: one that is refused at once. wake_s: more of
     one that finds the task idle, its caches cold. outside_s: the client, the balancer and Redis, of each
-    request. start_s: from the process's start until it is ready, on the clock. slowdown: see `Processor`.
+    request. start_s: from the process's start until it is ready, on the clock.
     """
 
     model: str
@@ -38,7 +38,6 @@ class Curves:
     start_s: float
     wake_s: float = 0.0
     outside_s: float = 0.0
-    slowdown: float = 1.0
     spread: dict[int, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -46,8 +45,8 @@ class Curves:
         sizes = sorted(self.batch_s)
         if not sizes or sizes[0] != 1:
             raise OptionError(f"batch_s has the sizes {sizes}: measure a batch of one picture, and larger ones")
-        if self.threads < 1 or self.slowdown < 1:
-            raise OptionError(f"threads={self.threads}, slowdown={self.slowdown}: neither can be below 1")
+        if self.threads < 1:
+            raise OptionError(f"threads={self.threads}: take 1 or more")
         times = {**{f"batch_s[{size}]": time for size, time in self.batch_s.items()},
                  "read_s": self.read_s, "front_s": self.front_s, "cached_s": self.cached_s,
                  "refused_s": self.refused_s, "start_s": self.start_s, "wake_s": self.wake_s,
@@ -71,6 +70,12 @@ class Curves:
         below, above = sizes[place - 1], sizes[place]
         share = (pictures - below) / (above - below)
         return self.batch_s[below] + share * (self.batch_s[above] - self.batch_s[below])
+
+    def on_a_machine_of(self, pace: float) -> Curves:
+        """The same where all work takes so many times as long: a virtual machine's speed sways."""
+        names = ("read_s", "front_s", "cached_s", "refused_s", "wake_s", "outside_s")
+        batch_s = {size: seconds * pace for size, seconds in self.batch_s.items()}
+        return replace(self, batch_s=batch_s, **{name: getattr(self, name) * pace for name in names})
 
     def drawn_batch(self, pictures: int, random: Random) -> float:
         """Seconds of one batch of this size, shorter or longer than the mean: as those of the measured size that is

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 SIZES = (1, 2, 4, 8, 16, 32)
 _LEAST = 6
+_READ = 32
 _SHARES = 50
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What is measured. sizes: of batches; seconds: of each size; cores: of the process, none pins nothing."""
+    """What is measured. sizes: of batches; seconds: of all together; cores: of the process, none pins nothing."""
 
     model: str
     precision: str | None
@@ -37,7 +38,7 @@ class Engine:
     cores: tuple[int, ...]
     pictures: Path
     sizes: Sequence[int] = SIZES
-    seconds: float = 6.0
+    seconds: float = 40.0
 
     def start(self) -> subprocess.Popen[str]:
         """Begin to measure."""
@@ -93,20 +94,22 @@ def main() -> None:
     files = sorted(Path(arguments.pictures).glob("*.jpg"))
     sizes = [int(size) for size in arguments.sizes.split(",")]
     blip.caption(files[:2])
-    batch_s, spread, lone_s = {}, {}, 0.0
-    read_s = _read_s(blip, files[: max(sizes)])
+    read_s = _read_s(blip, files[:_READ])
     for size in sizes:
         blip.caption(files[:size])  # its graphs
-        samples: list[Sample] = []
-        pictures = itertools.cycle(files)  # others each time: how long a batch takes is up to what is in them
-        end_s = time.perf_counter() + float(arguments.seconds)
-        while len(samples) < _LEAST or time.perf_counter() < end_s:
-            samples.append(_sample(blip, list(itertools.islice(pictures, size)), read_s))
-        quiet = quietest(samples)
-        lone_s = statistics.fmean(sample.cpu_s for sample in quiet) if size == 1 else lone_s
+    samples: dict[int, list[Sample]] = {size: [] for size in sizes}
+    # Others each time: how long a batch takes is up to what is in its pictures.
+    pictures = {size: itertools.cycle(files) for size in sizes}
+    end_s = time.perf_counter() + float(arguments.seconds)
+    while len(samples[sizes[0]]) < _LEAST or time.perf_counter() < end_s:
+        for size in sizes:  # in turn, so that a machine whose speed sways does so for all
+            samples[size].append(_sample(blip, list(itertools.islice(pictures[size], size)), read_s))
+    batch_s, spread = {}, {}
+    for size in sizes:
         # Of one thread the CPU's time, which does not grow when others take the core for a moment.
-        times = [sample.cpu_s if arguments.threads == "1" else sample.clock_s for sample in quiet]
+        times = [sample.cpu_s if arguments.threads == "1" else sample.clock_s for sample in quietest(samples[size])]
         batch_s[size], spread[size] = statistics.fmean(times), shares(times)
+    lone_s = statistics.fmean(sample.cpu_s for sample in quietest(samples[1]))
     print(json.dumps({"batch_s": batch_s, "spread": spread, "read_s": read_s, "lone_s": lone_s}))
 
 

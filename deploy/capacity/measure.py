@@ -10,24 +10,27 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from benchmarks.load.processes import sampled
 from benchmarks.load.servers import counters
 from deploy.capacity.arrivals import Pattern, steady
 from deploy.capacity.curves import Curves
-from deploy.capacity.engine import SIZES, Engine, found
+from deploy.capacity.engine import SIZES, Engine, Found, found
 from deploy.trial.stand import Setup, Stand, standing
 from deploy.trial.tasks import TaskProcess
 
 _BUSY_S = 12.0
+_SOME_SIZES, _SOME_S = (1, 8), 6.0
 _IN_HAND = 64
 _LITTLE_S = 0.2
 _SPACING_S = 2.0  # so many times what a request takes alone: the next one finds the task idle
@@ -38,31 +41,59 @@ def measure(
 ) -> Curves:
     """setup: of a trial, whose tasks have a core each. asked: so many requests in each part."""
     recipe, core = setup.recipe, setup.recipe.cores[:1]
-    engine = Engine(recipe.model, precision, recipe.threads, core, setup.pictures, sizes)
-    alone = found(engine.start())
-    batch_s, read_s = alone.batch_s, alone.read_s
-    slowdown = _slowdown(engine, recipe.cores, batch_s)
+    engine = Engine(recipe.model, precision, recipe.threads, (), setup.pictures, sizes)
+    alone = together(engine, recipe.cores)
+    alone_s = alone.lone_s + alone.read_s
     lone = replace(setup, folder=Path(mkdtemp(dir=setup.folder)), tasks=1, recipe=replace(recipe, cores=core))
-    alone_s = alone.lone_s + read_s
     with standing(lone) as stand:
         start_s = _start_s(stand)
+        before = pace(engine, recipe.cores, alone.batch_s)
         first = _spaced(stand, asked, alone_s)
+        swayed = (before + pace(engine, recipe.cores, alone.batch_s)) / 2
         stand.run(_evenly(1, alone_s), hot=1.0)  # the one that is computed, and not counted
         cached = _spaced(stand, max(asked, 100), 0.01, hot=1.0)
     with standing(_bounded(lone, 1)) as stand:
         refused_s = _refused_s(stand, first["task"])
-    front_s = max(0.0, first["task"] - alone_s)
+    idle_s = max(cached["task"], first["task"] / swayed - alone_s)  # at least what one from the cache takes
+    front_s = idle_s
     if alone_s < _LITTLE_S:  # else all of this is little beside the batch
-        with standing(_bounded(lone, _IN_HAND)) as stand:
-            front_s = min(front_s, _busy_front_s(stand, batch_s, read_s, refused_s))
-    front_s = max(front_s, cached["task"])  # at least what one from the cache takes, which does no batch
+        with standing(_bounded(setup, _IN_HAND)) as stand:
+            before = pace(engine, recipe.cores, alone.batch_s)
+            used_s, batches_s = _busy(stand, alone, refused_s)
+            swayed = (before + pace(engine, recipe.cores, alone.batch_s)) / 2
+        front_s = min(idle_s, max(cached["task"], used_s / swayed - batches_s - alone.read_s))
     outside = {name: min(first[name], cached[name]) for name in ("client", "balancer", "redis")}
     return Curves(
-        model=notes.get("model", recipe.model), threads=recipe.threads, batch_s=batch_s, read_s=read_s,
-        front_s=front_s, cached_s=cached["task"], refused_s=refused_s, start_s=start_s,
-        outside_s=sum(outside.values()), wake_s=max(0.0, first["task"] - alone_s - front_s), slowdown=slowdown,
-        spread=alone.spread, notes={**notes, "outside": outside},
+        model=notes.get("model", recipe.model), threads=recipe.threads, batch_s=alone.batch_s, read_s=alone.read_s,
+        front_s=front_s, cached_s=cached["task"], refused_s=refused_s, start_s=start_s, wake_s=idle_s - front_s,
+        outside_s=sum(outside.values()), spread=alone.spread, notes={**notes, "outside": outside},
     )  # fmt: skip
+
+
+def together(engine: Engine, cores: Sequence[int]) -> Found:
+    """What two engines find at the same time, each on a core of its own, on average: cores share caches, if not more,
+    and tasks are at work beside each other. Where no cores are named, what one engine finds."""
+    pinned: list[tuple[int, ...]] = [(core,) for core in cores[:2]] or [()]
+    processes = [replace(engine, cores=each).start() for each in pinned]
+    try:
+        results = [found(process) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return Found(
+        {size: statistics.fmean(result.batch_s[size] for result in results) for size in engine.sizes},
+        results[0].spread,
+        statistics.fmean(result.read_s for result in results),
+        statistics.fmean(result.lone_s for result in results),
+    )
+
+
+def pace(engine: Engine, cores: Sequence[int], batch_s: Mapping[int, float]) -> float:
+    """How many times as long as they did batches take now: the speed of a virtual machine sways by a fifth within
+    minutes."""
+    now = together(replace(engine, sizes=_SOME_SIZES, seconds=_SOME_S), cores)
+    return statistics.fmean(seconds / batch_s[size] for size, seconds in now.batch_s.items())
 
 
 def _bounded(setup: Setup, requests: int) -> Setup:
@@ -72,38 +103,23 @@ def _bounded(setup: Setup, requests: int) -> Setup:
     return replace(setup, folder=Path(mkdtemp(dir=setup.folder)), recipe=recipe)
 
 
-def _busy_front_s(stand: Stand, batch_s: dict[int, float], read_s: float, refused_s: float) -> float:
-    """CPU seconds of a request beside its batch and its reading, of a task that always has work."""
+def _busy(stand: Stand, alone: Found, refused_s: float) -> tuple[float, float]:
+    """CPU seconds of a request of tasks that always have work, refusals left out, and its share of a batch."""
     threads = stand.recipe.threads
-    known = Curves("", threads, batch_s, read_s, 0.0, 0.0, 0.0, 0.0)
-    [managed] = stand.controller.serving()
-    url = f"http://127.0.0.1:{managed.task.port}"
-    before = counters(url)
-    seen = stand.run(steady(1.6 * known.rate(threads, 8), _BUSY_S), again=True)
-    after = counters(url)
-    names = [f"openblip_batch_pictures_{name}{{}}" for name in ("sum", "count")]
-    pictures, batches = (after[name] - before.get(name, 0.0) for name in names)
+    known = Curves("", threads, alone.batch_s, alone.read_s, 0.0, 0.0, 0.0, 0.0)
+    before = _counted(stand)
+    seen = stand.run(steady(stand.setup.tasks * 1.6 * known.rate(threads, 8), _BUSY_S), again=True)
+    pictures, batches = _counted(stand) - before
     refused = sum(sent.status == 429 for sent in seen.sent)
-    engine_s = known.batch(max(1.0, pictures / batches)) * threads * batches
     used_s = sum(used for name, used in seen.cpu_s.items() if name.startswith("task"))
-    return max(0.0, (used_s - engine_s - refused * refused_s) / pictures - read_s)
+    return (used_s - refused * refused_s) / pictures, known.batch(pictures / batches) * threads * batches / pictures
 
 
-def _slowdown(engine: Engine, cores: Sequence[int], alone: dict[int, float]) -> float:
-    """How many times as long batches take while another core does the same."""
-    if len(cores) < 2:
-        return 1.0
-    sizes = (1, 8)
-    pair = [replace(engine, cores=(core,), sizes=sizes, seconds=3.0) for core in cores[:2]]
-    processes = [each.start() for each in pair]
-    try:
-        results = [found(process).batch_s for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    ratios = [result[size] / alone[size] for result in results for size in sizes]
-    return max(1.0, statistics.mean(ratios))
+def _counted(stand: Stand) -> NDArray[np.float64]:
+    """Pictures and batches of all tasks until now."""
+    each = [counters(f"http://127.0.0.1:{managed.task.port}") for managed in stand.controller.serving()]
+    names = [f"openblip_batch_pictures_{name}{{}}" for name in ("sum", "count")]
+    return np.array([sum(found.get(name, 0.0) for found in each) for name in names])
 
 
 def _start_s(stand: Stand) -> float:

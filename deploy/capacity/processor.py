@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,37 +22,29 @@ class _Job:
 
 
 class Processor:
-    """cores: of all jobs together. slowdown: how many times as long everything takes while a neighbour is at work too
-    (memory and caches are shared on one machine); 1 where there is none."""
+    """cores: of all jobs together."""
 
-    def __init__(self, env: simpy.Environment, cores: float, slowdown: float = 1.0) -> None:
-        if cores <= 0 or slowdown < 1:
-            raise OptionError(f"cores={cores}, slowdown={slowdown}: give cores above 0 and a slowdown of 1 or more")
-        self._env, self._cores, self._slowdown = env, cores, slowdown
+    def __init__(self, env: simpy.Environment, cores: float) -> None:
+        if cores <= 0:
+            raise OptionError(f"cores={cores}: give more than 0")
+        self._env, self._cores = env, cores
         self._jobs: list[_Job] = []
-        self._neighbours: list[Processor] = []
         self._since, self._plan = env.now, 0
         self.busy_s = 0.0
-
-    def beside(self, others: Sequence[Processor]) -> None:
-        """These are on the same machine; it counts both ways."""
-        for other in others:
-            self._neighbours.append(other)
-            other._neighbours.append(self)
 
     def run(self, seconds: float, weight: float = 1.0, width: float = 1.0) -> simpy.Event:
         """seconds: of one core, in all. width: how many cores it can use at once. The event comes when it is done."""
         job = _Job(max(seconds, 0.0), weight, width, self._env.event())
         self._advance()
         self._jobs.append(job)
-        self._share(first=len(self._jobs) == 1)
+        self._share()
         return job.done
 
     def stop(self) -> None:
         """All jobs are gone; their events never come."""
         self._advance()
         self._jobs.clear()
-        self._share(first=True)
+        self._share()
 
     @property
     def used_s(self) -> float:
@@ -68,10 +59,8 @@ class Processor:
             job.left_s -= passed * job.rate
             self.busy_s += passed * job.rate
 
-    def _share(self, first: bool = False) -> None:
-        """Give each job its cores and plan when the first of them is done. first: whether this processor has just
-        begun or ended to work, which its neighbours feel."""
-        speed = 1.0 / self._slowdown if any(other._jobs for other in self._neighbours) else 1.0
+    def _share(self) -> None:
+        """Give each job its cores and plan when the first of them is done."""
         left_cores, jobs = self._cores, self._jobs
         waiting = jobs
         while waiting:  # whoever cannot use all of its share leaves the rest to the others
@@ -79,10 +68,10 @@ class Processor:
             full = [job for job in waiting if job.width <= left_cores * job.weight / weights]
             if not full:
                 for job in waiting:
-                    job.rate = left_cores * job.weight / weights * speed
+                    job.rate = left_cores * job.weight / weights
                 break
             for job in full:
-                job.rate = job.width * speed
+                job.rate = job.width
                 left_cores -= job.width
             waiting = [job for job in waiting if job not in full]
         self._plan += 1
@@ -91,10 +80,6 @@ class Processor:
             timer = self._env.timeout(soonest_s, self._plan)
             assert timer.callbacks is not None
             timer.callbacks.append(self._ended)
-        if first:
-            for other in self._neighbours:
-                other._advance()
-                other._share()
 
     def _ended(self, timer: Any) -> None:
         if timer.value != self._plan:  # somebody came or went meanwhile
@@ -104,4 +89,4 @@ class Processor:
         self._jobs = [job for job in self._jobs if job.left_s > _DONE_S]
         for job in done:
             job.done.succeed()
-        self._share(first=not self._jobs)
+        self._share()

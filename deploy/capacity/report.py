@@ -85,7 +85,8 @@ def _policies(result: Mapping[str, Any]) -> str:
             percent(row["usual_refused"], 2), number(row["usual_dollars_per_1000"], 4), percent(row["refused"]),
             percent(row["failed"]), number(row["p99_s"], 1), str(row["most_tasks"]), number(row["dollars_per_1000"], 4),
         ])  # fmt: skip
-    return f"### Which policy\n\n{table(header, cells)}"
+    usual = "Usual: the day of the next table, pressed into three hours, so that the load changes eight times as fast."
+    return f"### Which policy\n\n{table(header, cells)}\n\n{usual}"
 
 
 def _days(result: Mapping[str, Any]) -> str:
@@ -108,4 +109,9 @@ def _internet(rows: Sequence[Mapping[str, Any]]) -> str:
          number(row["dollars_hour"]), number(row["dollars_per_1000"], 4)]
         for row in rows
     ]  # fmt: skip
-    return f"### More and more of it\n\n{table(header, cells)}"
+    rule = (
+        "A task is planned at 70% of what it can do: tasks = (requests that are computed / captions a second of a task "
+        "+ the cores that the others take / cores of a task) / 0.7, rounded up. Set `maximum` above those of the "
+        "busiest hour, and `minimum` to those of the hour before a crowd."
+    )
+    return f"### More and more of it\n\n{table(header, cells)}\n\n{rule}"

@@ -14,7 +14,6 @@ import simpy
 from deploy.capacity.arrivals import Pattern, Pictures
 from deploy.capacity.cluster import Care, Cluster, Happening
 from deploy.capacity.curves import Curves
-from deploy.capacity.processor import Processor
 from deploy.capacity.results import Results
 from deploy.capacity.scaling import IN_FLIGHT, REQUESTS, Policy
 from deploy.capacity.task import Task, TaskSize
@@ -24,8 +23,8 @@ _SAMPLE_S = 5.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """tasks: at the begin; policy: None keeps that number. one_machine: the tasks are pinned to the cores of one
-    machine, on which client, balancer and Redis run too. events: what happens when, beside the load. round_trip_s: of
+    """tasks: at the begin; policy: None keeps that number. one_machine: client, balancer and Redis run on
+    the tasks' cores too. events: what happens when, beside the load. round_trip_s: of
     the network between client and task. begins_s: the time of the day at which it begins, for scheduled minimums."""
 
     pattern: Pattern
@@ -110,12 +109,8 @@ class _Run:
 
     def make(self) -> Task:
         scenario = self.scenario
-        slowdown = scenario.curves.slowdown if scenario.one_machine else 1.0
-        processor = Processor(self.env, scenario.size.cores, slowdown)
-        if scenario.one_machine:
-            processor.beside([task.processor for task in self.tasks])
         task = Task(
-            self.env, scenario.curves, scenario.size, self.results, processor,
+            self.env, scenario.curves, scenario.size, self.results,
             outside=scenario.one_machine, random=Random(f"{scenario.seed} {len(self.tasks)}"),
         )  # fmt: skip
         self.tasks.append(task)

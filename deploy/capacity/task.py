@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import simpy
@@ -54,13 +55,12 @@ class Task:
         curves: Curves,
         size: TaskSize,
         results: Results,
-        processor: Processor | None = None,
         *,
         outside: bool = False,
         random: Random | None = None,
     ) -> None:
         self.env, self.curves, self.size, self._results = env, curves, size, results
-        self.processor = processor or Processor(env, size.cores)
+        self.processor = Processor(env, size.cores)
         self._outside = outside
         self._random = random or Random(0)
         # In the order of their coming, so that the same load has the same outcome: a dictionary, not a set.
@@ -132,7 +132,8 @@ class Task:
         while self._to_read and self._reading < self.size.readers:
             self._reading += 1
             asked = self._to_read.popleft()
-            self._when(self._run(self.curves.read_s, _READER_WEIGHT), lambda asked=asked: self._has_read(asked))  # type: ignore[misc]
+            read = self._run(self.curves.read_s, _READER_WEIGHT)
+            self._when(read, partial(self._in_loop, 0.0, partial(self._has_read, asked)))
 
     def _has_read(self, asked: Asked) -> None:
         self._reading -= 1
@@ -162,7 +163,8 @@ class Task:
             self.batches.append(len(batch))
             threads = self.curves.threads
             work_s = self.curves.drawn_batch(len(batch), self._random) * threads
-            self._when(self._run(work_s, threads, threads), lambda: self._computed(batch))
+            computed = self._run(work_s, threads, threads)
+            self._when(computed, partial(self._in_loop, 0.0, partial(self._computed, batch)))
 
     def _computed(self, batch: list[Asked]) -> None:
         self._computing = False

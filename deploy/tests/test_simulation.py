@@ -25,7 +25,7 @@ from deploy.capacity.task import TaskSize
 from openblip.errors import OptionError
 
 PLAIN = Curves("plain", 1, {1: 0.02}, 0.0, 0.0, 0.0, 0.0, 5.0)
-REAL = Curves("real", 1, {1: 0.024, 2: 0.036, 8: 0.11, 32: 0.4}, 0.004, 0.003, 0.001, 0.0003, 5.0, 0.001, 1.1)
+REAL = Curves("real", 1, {1: 0.024, 2: 0.036, 8: 0.11, 32: 0.4}, 0.004, 0.003, 0.001, 0.0003, 5.0, 0.001)
 ENDLESS = TaskSize(max_batch=1, max_queue=10**6, max_requests=10**6, timeout_s=1e9)
 SWIFT = Care(provision_s=2.0, health_s=1.0, notice_s=0.5, drain_s=5.0)
 
@@ -86,22 +86,6 @@ def test_cores_are_shared_by_weight_and_no_job_takes_more_than_its_width() -> No
     env.run()
     assert_allclose([ends["heavy"], ends["light"], ends["narrow"]], [2.0, 2.5, 4.0])
     assert_allclose(processor.used_s, 6.5)
-
-
-def test_a_neighbour_at_work_slows_both() -> None:
-    env = simpy.Environment()
-    one, other = Processor(env, 1.0, 1.5), Processor(env, 1.0, 1.5)
-    one.beside([other])
-    ends = list[float]()
-
-    def job(processor: Processor, seconds: float) -> Any:
-        yield processor.run(seconds)
-        ends.append(env.now)
-
-    env.process(job(one, 1.0))
-    env.process(job(other, 2.0))
-    env.run()
-    assert_allclose(ends, [1.5, 2.5])  # the second has its core's full speed once the first is done
 
 
 @given(
@@ -219,7 +203,7 @@ def test_a_rolling_deployment_loses_nothing_and_a_killed_task_what_it_had_in_han
 
 
 def test_outside_work_on_the_same_machine_costs_its_share() -> None:
-    pattern, curves = steady(20.0, 100.0), replace(REAL, outside_s=0.01, slowdown=1.0)
+    pattern, curves = steady(20.0, 100.0), replace(REAL, outside_s=0.01)
     apart, together = (run(Scenario(pattern, curves, one_machine=shared)) for shared in (False, True))
     assert_allclose(together.used_core_s - apart.used_core_s, 0.01 * together.asked, rtol=0.15)
 
@@ -262,12 +246,19 @@ def test_curves_lie_on_lines_and_survive_their_file(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"deploy\.capacity measure"):
         Curves.read(tmp_path / "other.json")
     wrongs: list[dict[str, Any]] = [
-        {"batch_s": {2: 1.0}}, {"read_s": -1.0}, {"slowdown": 0.5}, {"start_s": float("nan")},
+        {"batch_s": {2: 1.0}}, {"read_s": -1.0}, {"threads": 0}, {"start_s": float("nan")},
         *({"spread": spread} for spread in ({1: ()}, {1: (0.5, 0.6)}, {1: (0.0, 2.0)}, {3: (1.0,)})),
     ]  # fmt: skip
     for wrong in wrongs:
         with pytest.raises(OptionError):
             replace(REAL, **wrong)
+
+
+def test_on_a_slower_machine_all_work_takes_longer_and_nothing_else() -> None:
+    slower = REAL.on_a_machine_of(1.5)
+    assert_allclose([slower.batch(8), slower.read_s, slower.front_s, slower.wake_s], [0.165, 0.006, 0.0045, 0.0015])
+    assert (slower.start_s, slower.spread) == (REAL.start_s, REAL.spread)
+    assert_allclose(slower.rate(1.0, 8), REAL.rate(1.0, 8) / 1.5)
 
 
 def test_batches_are_timed_when_others_do_least() -> None:

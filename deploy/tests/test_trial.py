@@ -283,7 +283,7 @@ def test_tables_and_plot_of_a_trial(tmp_path: Path) -> None:
     real = {"rate": 10.0, "p50_ms": 40.0, "p99_ms": 100.0, "refused": 0.0, "failed": 0, "p99_range_ms": [90.0, 120.0]}
     cores = {"tasks": 0.6, "client": 0.05, "balancer": 0.01, "redis0": 0.01, "redis1": 0.0}
     simulated = {"rate": 10.1, "p50_ms": 39.0, "p99_ms": 110.0, "refused": 0.0, "pictures_a_batch": 1.2}
-    row = {"load": "30%", "offered": 10.0, "measured": real, "cores_busy": cores, "simulated": simulated}
+    row = {"load": "30%", "offered": 10.0, "pace": 1.1, "measured": real, "cores_busy": cores, "simulated": simulated}
     drill = {
         "title": "kill -9", "seconds": 180.0, "asked": 9, "answered": 8, "refused": 1, "broken": 2, "lost": 0,
         "times_ms": {"p50": 40.0, "p99": 90.0}, "longest_ms": 95.0, "replaced_s": [4.0, 4.5],
@@ -301,7 +301,7 @@ def test_tables_and_plot_of_a_trial(tmp_path: Path) -> None:
         "drills": {"kills": drill}, "failed": {}, "runs": {"compare": run, "kills": run},
     }  # fmt: skip
     text = report.markdown(result)
-    assert "| 30% | 10.0 | 10.0 | 10.1 | +1% | 100 | 90 to 120 | 110 | +10% |" in text
+    assert "| 30% | 10.0 | 1.10 | 10.0 | 10.1 | +1% | 100 | 90 to 120 | 110 | +10% |" in text
     assert (
         "| kill -9 | 180 | 9 | 1 | 2 | **0** | 40 | 90 | 95 | replaced after 4.0, 4.5 s; the last failed try was"
         in text

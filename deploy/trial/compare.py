@@ -7,6 +7,7 @@ are not, and what they use of the cores is measured (`Curves.outside_s`) and sim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,6 +19,8 @@ from benchmarks.load.records import percentiles_ms
 from deploy.capacity.arrivals import steady
 from deploy.capacity.cluster import Care
 from deploy.capacity.curves import Curves
+from deploy.capacity.engine import Engine
+from deploy.capacity.measure import pace
 from deploy.capacity.simulation import Scenario, run
 from deploy.capacity.task import TaskSize
 from deploy.trial.client import Sent
@@ -36,10 +39,27 @@ def compare(setup: Setup, curves: Curves, size: TaskSize, seconds: float) -> dic
     guess = setup.tasks * curves.rate(1.0, size.max_batch)
     with standing(bounded) as stand:
         stand.run(steady(0.5 * guess, 4.0))  # graphs of all batch sizes, and connections
-        saturated = _row(stand, curves, size, OVERLOAD * guess, seconds, "saturation")
+        precision = recipe.settings.get("OPENBLIP_PRECISION")
+        engine = Engine(recipe.model, precision, recipe.threads, (), setup.pictures)
+        swaying = Pace(engine, recipe.cores, curves)
+        saturated = _row(stand, swaying, size, OVERLOAD * guess, seconds, "saturation")
         capacity = saturated["measured"]["rate"]
-        shares = [_row(stand, curves, size, share * capacity, seconds, f"{share:.0%}") for share in SHARES]
+        shares = [_row(stand, swaying, size, share * capacity, seconds, f"{share:.0%}") for share in SHARES]
     return {"capacity": capacity, "tasks": setup.tasks, "seconds": seconds, "rows": [*shares, saturated]}
+
+
+class Pace:
+    """How many times as long as when the curves were measured the engine takes, asked before and after each row, with
+    the tasks at rest."""
+
+    def __init__(self, engine: Engine, cores: Sequence[int], curves: Curves) -> None:
+        self.curves, self._engine, self._cores = curves, engine, cores
+        self._last = pace(engine, cores, curves.batch_s)
+
+    def since(self) -> float:
+        """The mean of now and of the time before."""
+        before, self._last = self._last, pace(self._engine, self._cores, self.curves.batch_s)
+        return (before + self._last) / 2
 
 
 def settings(size: TaskSize) -> dict[str, str]:
@@ -51,12 +71,16 @@ def settings(size: TaskSize) -> dict[str, str]:
     }
 
 
-def _row(stand: Stand, curves: Curves, size: TaskSize, rate: float, seconds: float, load: str) -> dict[str, Any]:
+def _row(stand: Stand, swaying: Pace, size: TaskSize, rate: float, seconds: float, load: str) -> dict[str, Any]:
     pattern = steady(rate, seconds + _LEAD_S)
     seen = stand.run(pattern, again=True)
     times = [sent.start_s - seen.began_s for sent in seen.sent]
-    found = {"load": load, "offered": rate, "measured": measured(seen.sent, seen.began_s + _LEAD_S, seconds),
-             "cores_busy": _cores(seen, pattern.seconds)}  # fmt: skip
+    row_pace = swaying.since()
+    curves = swaying.curves.on_a_machine_of(row_pace)
+    found: dict[str, Any] = {
+        "load": load, "offered": rate, "pace": row_pace, "cores_busy": _cores(seen, pattern.seconds),
+        "measured": measured(seen.sent, seen.began_s + _LEAD_S, seconds),
+    }  # fmt: skip
     simulated = run(
         Scenario(pattern, curves, size, tasks=stand.setup.tasks, one_machine=True, care=Care(), seed=1), times=times
     )

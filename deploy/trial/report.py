@@ -19,8 +19,9 @@ def _compared(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     header = [
-        "load", "offered, 1/s", "captions/s: measured", "simulated", "off", "p99, ms: measured", "95% of chance",
-        "simulated", "off", "refused: measured", "simulated", "off", "cores: tasks", "client", "balancer, Redis",
+        "load", "offered, 1/s", "pace", "captions/s: measured", "simulated", "off", "p99, ms: measured",
+        "95% of chance", "simulated", "off", "refused: measured", "simulated", "off", "cores: tasks", "client",
+        "balancer, Redis",
     ]  # fmt: skip
     rows = []
     for row in found["rows"]:
@@ -28,10 +29,10 @@ def _compared(found: Mapping[str, Any] | None) -> str:
         saturated = row["load"] == "saturation"
         low, high = real["p99_range_ms"] or (None, None)
         rows.append([
-            row["load"], number(row["offered"], 1), number(real["rate"], 1), number(simulated["rate"], 1),
-            _off(off(row, "rate")), number(real["p99_ms"], 0), f"{number(low, 0)} to {number(high, 0)}",
-            number(simulated["p99_ms"], 0), _off(off(row, "p99_ms")), percent(real["refused"]),
-            percent(simulated["refused"]), _off(off(row, "refused")) if saturated else "",
+            row["load"], number(row["offered"], 1), number(row["pace"]), number(real["rate"], 1),
+            number(simulated["rate"], 1), _off(off(row, "rate")), number(real["p99_ms"], 0),
+            f"{number(low, 0)} to {number(high, 0)}", number(simulated["p99_ms"], 0), _off(off(row, "p99_ms")),
+            percent(real["refused"]), percent(simulated["refused"]), _off(off(row, "refused")) if saturated else "",
             number(cores["tasks"]), number(cores["client"]),
             number(cores["balancer"] + sum(value for name, value in cores.items() if name.startswith("redis"))),
         ])  # fmt: skip
@@ -41,7 +42,9 @@ def _compared(found: Mapping[str, Any] | None) -> str:
             "requests at random times (Poisson), every picture new. 100% is what was answered at saturation,",
             f"{found['capacity']:.1f} captions a second. The client, the balancer and Redis run on the same two cores,",
             "unpinned: what each of them used is in the last columns; it was measured for a request before",
-            f"({found['outside_ms']:.2f} ms), and is simulated as work on the cores of the tasks.",
+            f"({found['outside_ms']:.2f} ms), and is simulated as work on the cores of the tasks. Pace: how many",
+            "times as long as when the curves were measured the engine took before and after the row, the tasks at",
+            "rest: the virtual machine's speed. The simulation's times are multiplied by it.",
         )
     )
     return f"### Simulated and measured\n\n{table(header, rows)}\n\n{how}"
