@@ -21,11 +21,11 @@ class Curves:
 
     threads: of the engine; batch_s: of a batch by its pictures, on the clock with that many threads, the mean; spread:
     what single batches of a size took beside that mean, from short to long, each as likely (the longest caption of a
-    batch says how long it takes); none where all take the same. read_s: decoding
-    and resizing a picture. front_s: all else that a request takes of the task, cached_s: what one takes whose result is
-    in the cache already, refused_s: one that is refused at once. wake_s: more of
-    one that finds the task idle, its caches cold. outside_s: the client, the balancer and Redis, of each
-    request. start_s: from the process's start until it is ready, on the clock.
+    batch says how long it takes); none where all take the same. around_s: what the service does with a batch while the
+    engine waits. read_s: decoding and resizing a picture. front_s: all else that a request takes of the task, cached_s:
+    what one takes whose result is in the cache already, refused_s: one that is refused at once. wake_s: more of one
+    that finds the task idle, its caches cold. outside_s: the client, the balancer and Redis, of each request. start_s:
+    from the process's start until it is ready, on the clock.
     """
 
     model: str
@@ -38,6 +38,7 @@ class Curves:
     start_s: float
     wake_s: float = 0.0
     outside_s: float = 0.0
+    around_s: float = 0.0
     spread: dict[int, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -49,7 +50,7 @@ class Curves:
             raise OptionError(f"threads={self.threads}: take 1 or more")
         times = {**{f"batch_s[{size}]": time for size, time in self.batch_s.items()},
                  "read_s": self.read_s, "front_s": self.front_s, "cached_s": self.cached_s,
-                 "refused_s": self.refused_s, "start_s": self.start_s, "wake_s": self.wake_s,
+                 "refused_s": self.refused_s, "start_s": self.start_s, "wake_s": self.wake_s, "around_s": self.around_s,
                  "outside_s": self.outside_s}  # fmt: skip
         for name, time in times.items():
             if not 0 <= time < float("inf") or (time == 0 and name.startswith("batch")):
@@ -58,9 +59,13 @@ class Curves:
             if size not in self.batch_s or not shares or min(shares) <= 0 or abs(fmean(shares) - 1) > _MEAN_OFF:
                 raise OptionError(f"spread[{size}]={shares!r}: give shares of the mean of a size that was measured")
 
+    def work(self, pictures: float) -> float:
+        """Core seconds of a batch, with what the service does with it."""
+        return self.batch(pictures) * self.threads + self.around_s
+
     def batch(self, pictures: float) -> float:
-        """Seconds of a batch of any size, a mean one too: on the line between two that were measured; beyond the
-        largest, its time for each picture."""
+        """Seconds of the engine for a batch of any size, a mean one too: on the line between two that were measured;
+        beyond the largest, its time for each picture."""
         sizes = sorted(self.batch_s)
         if pictures >= sizes[-1]:
             return self.batch_s[sizes[-1]] * pictures / sizes[-1]
@@ -73,22 +78,23 @@ class Curves:
 
     def on_a_machine_of(self, pace: float) -> Curves:
         """The same where all work takes so many times as long: a virtual machine's speed sways."""
-        names = ("read_s", "front_s", "cached_s", "refused_s", "wake_s", "outside_s")
+        names = ("read_s", "front_s", "cached_s", "refused_s", "wake_s", "around_s", "outside_s")
         batch_s = {size: seconds * pace for size, seconds in self.batch_s.items()}
         return replace(self, batch_s=batch_s, **{name: getattr(self, name) * pace for name in names})
 
-    def drawn_batch(self, pictures: int, random: Random) -> float:
-        """Seconds of one batch of this size, shorter or longer than the mean: as those of the measured size that is
+    def drawn_work(self, pictures: int, random: Random) -> float:
+        """As `work`, of one batch of this size, shorter or longer than the mean: as those of the measured size that is
         nearest in proportion."""
         if not self.spread:
-            return self.batch(pictures)
+            return self.work(pictures)
         nearest = min(self.spread, key=lambda size: max(size, pictures) / min(size, pictures))
-        return self.batch(pictures) * random.choice(self.spread[nearest])
+        share = random.choice(self.spread[nearest])
+        return self.batch(pictures) * share * self.threads + self.around_s
 
     def rate(self, cores: float, pictures: int) -> float:
         """Uncached pictures a second that so many cores can do at most, in batches of this size."""
-        around_s = self.read_s + self.front_s + self.outside_s
-        return cores / (around_s + self.batch(pictures) * self.threads / pictures)
+        each_s = self.read_s + self.front_s + self.outside_s
+        return cores / (each_s + self.work(pictures) / pictures)
 
     def write(self, path: Path) -> None:
         """As JSON."""

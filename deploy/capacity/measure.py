@@ -45,28 +45,32 @@ def measure(
     alone = together(engine, recipe.cores)
     alone_s = alone.lone_s + alone.read_s
     lone = replace(setup, folder=Path(mkdtemp(dir=setup.folder)), tasks=1, recipe=replace(recipe, cores=core))
-    with standing(lone) as stand:
+    with standing(replace(setup, folder=Path(mkdtemp(dir=setup.folder)))) as stand:  # all of them: they slow each other
         start_s = _start_s(stand)
-        before = pace(engine, recipe.cores, alone.batch_s)
+        before, known_s = pace(engine, recipe.cores, alone.batch_s), _counted(stand)
         first = _spaced(stand, asked, alone_s)
+        _, batches, lane_s = _counted(stand) - known_s
         swayed = (before + pace(engine, recipe.cores, alone.batch_s)) / 2
+        around_s = max(0.0, lane_s / batches / swayed - alone.batch_s[1])  # of a batch, what the service does with it
+        alone_s += around_s
         stand.run(_evenly(1, alone_s), hot=1.0)  # the one that is computed, and not counted
         cached = _spaced(stand, max(asked, 100), 0.01, hot=1.0)
     with standing(_bounded(lone, 1)) as stand:
         refused_s = _refused_s(stand, first["task"])
     idle_s = max(cached["task"], first["task"] / swayed - alone_s)  # at least what one from the cache takes
-    front_s = idle_s
+    busy_s = idle_s
     if alone_s < _LITTLE_S:  # else all of this is little beside the batch
         with standing(_bounded(setup, _IN_HAND)) as stand:
             before = pace(engine, recipe.cores, alone.batch_s)
-            used_s, batches_s = _busy(stand, alone, refused_s)
+            used_s, batches_s = _busy(stand, alone, around_s, refused_s)
             swayed = (before + pace(engine, recipe.cores, alone.batch_s)) / 2
-        front_s = min(idle_s, max(cached["task"], used_s / swayed - batches_s - alone.read_s))
+        busy_s = max(cached["task"], used_s / swayed - batches_s - alone.read_s)
     outside = {name: min(first[name], cached[name]) for name in ("client", "balancer", "redis")}
     return Curves(
         model=notes.get("model", recipe.model), threads=recipe.threads, batch_s=alone.batch_s, read_s=alone.read_s,
-        front_s=front_s, cached_s=cached["task"], refused_s=refused_s, start_s=start_s, wake_s=idle_s - front_s,
-        outside_s=sum(outside.values()), spread=alone.spread, notes={**notes, "outside": outside},
+        front_s=min(idle_s, busy_s), cached_s=cached["task"], refused_s=refused_s, start_s=start_s,
+        wake_s=max(0.0, idle_s - busy_s), outside_s=sum(outside.values()), spread=alone.spread, around_s=around_s,
+        notes={**notes, "outside": outside, "front_s": {"idle": idle_s, "busy": busy_s}},
     )  # fmt: skip
 
 
@@ -103,22 +107,22 @@ def _bounded(setup: Setup, requests: int) -> Setup:
     return replace(setup, folder=Path(mkdtemp(dir=setup.folder)), recipe=recipe)
 
 
-def _busy(stand: Stand, alone: Found, refused_s: float) -> tuple[float, float]:
+def _busy(stand: Stand, alone: Found, around_s: float, refused_s: float) -> tuple[float, float]:
     """CPU seconds of a request of tasks that always have work, refusals left out, and its share of a batch."""
     threads = stand.recipe.threads
-    known = Curves("", threads, alone.batch_s, alone.read_s, 0.0, 0.0, 0.0, 0.0)
+    known = Curves("", threads, alone.batch_s, alone.read_s, 0.0, 0.0, 0.0, 0.0, around_s=around_s)
     before = _counted(stand)
     seen = stand.run(steady(stand.setup.tasks * 1.6 * known.rate(threads, 8), _BUSY_S), again=True)
-    pictures, batches = _counted(stand) - before
+    pictures, batches, _ = _counted(stand) - before
     refused = sum(sent.status == 429 for sent in seen.sent)
     used_s = sum(used for name, used in seen.cpu_s.items() if name.startswith("task"))
-    return (used_s - refused * refused_s) / pictures, known.batch(pictures / batches) * threads * batches / pictures
+    return (used_s - refused * refused_s) / pictures, known.work(pictures / batches) * batches / pictures
 
 
 def _counted(stand: Stand) -> NDArray[np.float64]:
-    """Pictures and batches of all tasks until now."""
+    """Pictures, batches and the seconds of these, of all tasks until now."""
     each = [counters(f"http://127.0.0.1:{managed.task.port}") for managed in stand.controller.serving()]
-    names = [f"openblip_batch_pictures_{name}{{}}" for name in ("sum", "count")]
+    names = [f"openblip_batch_{name}{{}}" for name in ("pictures_sum", "pictures_count", "seconds_sum")]
     return np.array([sum(found.get(name, 0.0) for found in each) for name in names])
 
 
@@ -142,7 +146,7 @@ def _start_s(stand: Stand) -> float:
 def _spaced(stand: Stand, asked: int, alone_s: float, hot: float = 0.0) -> dict[str, float]:
     """CPU seconds of a request, by process; each finds the task idle, so that it is a batch of its own. hot: all are
     to come from the cache, which holds what it held."""
-    seen = stand.run(_evenly(asked, alone_s), hot=hot, keep=bool(hot))
+    seen = stand.run(_evenly(asked, alone_s, stand.setup.tasks), hot=hot, keep=bool(hot))
     answered = [sent for sent in seen.sent if sent.status == 200 and (sent.cached or not hot)]
     if len(answered) < 0.98 * asked:
         where = " from the cache" if hot else ""
@@ -156,8 +160,8 @@ def _spaced(stand: Stand, asked: int, alone_s: float, hot: float = 0.0) -> dict[
     }
 
 
-def _evenly(asked: int, alone_s: float) -> Pattern:
-    step_s = max(0.02, alone_s * _SPACING_S)
+def _evenly(asked: int, alone_s: float, tasks: int = 1) -> Pattern:
+    step_s = max(0.02, alone_s * _SPACING_S / tasks)
     return _Even("one after the other", asked * step_s, lambda now: 1 / step_s, 1 / step_s)
 
 

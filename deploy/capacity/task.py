@@ -162,7 +162,7 @@ class Task:
             self._computing = True
             self.batches.append(len(batch))
             threads = self.curves.threads
-            work_s = self.curves.drawn_batch(len(batch), self._random) * threads
+            work_s = self.curves.drawn_work(len(batch), self._random)
             computed = self._run(work_s, threads, threads)
             self._when(computed, partial(self._in_loop, 0.0, partial(self._computed, batch)))
 

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.capacity import measure
-from deploy.capacity.curves import Curves
 from deploy.capacity.engine import Engine, Found
-from deploy.trial import compare
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,6 @@ def test_no_engine_stays_behind_where_another_fails() -> None:
     assert [process.poll() for process in broken.started] == [1, -9]
 
 
-def test_the_pace_of_a_row_is_that_before_it_and_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = iter([{1: 0.02, 8: 0.1}, {1: 0.024, 8: 0.12}, {1: 0.03, 8: 0.15}])
-    monkeypatch.setattr(measure, "together", lambda *_: Found(next(now_s), {}, 0.0, 0.0))
-    curves = Curves("none", 1, {1: 0.02, 8: 0.1}, 0.0, 0.0, 0.0, 0.0, 1.0)
-    swaying = compare.Pace(Broken("mini", None, 1, (), Path("pictures")), (0, 1), curves)
-    assert [round(swaying.since(), 4), round(swaying.since(), 4)] == [1.1, 1.35]
+def test_the_pace_is_what_the_engine_takes_now_beside_the_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "together", lambda *_: Found({1: 0.024, 8: 0.1}, {}, 0.0, 0.0))
+    assert round(measure.pace(Broken("mini", None, 1, (), Path("pictures")), (0, 1), {1: 0.02, 8: 0.1}), 4) == 1.1

@@ -240,7 +240,7 @@ def test_curves_lie_on_lines_and_survive_their_file(tmp_path: Path) -> None:
     spread = replace(REAL, spread={1: (0.5, 1.5), 32: (0.9, 1.1)})
     spread.write(tmp_path / "curves.json")
     assert Curves.read(tmp_path / "curves.json") == spread
-    drawn = {round(spread.drawn_batch(size, Random(seed)), 4) for size in (5, 8) for seed in range(20)}
+    drawn = {round(spread.drawn_work(size, Random(seed)), 4) for size in (5, 8) for seed in range(20)}
     assert drawn == {0.0365, 0.1095, 0.099, 0.121}, "5 is nearer to 1 than to 32 in proportion, 8 is not"
     (tmp_path / "other.json").write_text("{}", encoding="utf-8")
     with pytest.raises(OptionError, match=r"deploy\.capacity measure"):
@@ -259,6 +259,12 @@ def test_on_a_slower_machine_all_work_takes_longer_and_nothing_else() -> None:
     assert_allclose([slower.batch(8), slower.read_s, slower.front_s, slower.wake_s], [0.165, 0.006, 0.0045, 0.0015])
     assert (slower.start_s, slower.spread) == (REAL.start_s, REAL.spread)
     assert_allclose(slower.rate(1.0, 8), REAL.rate(1.0, 8) / 1.5)
+
+
+def test_what_the_service_does_with_a_batch_comes_once_a_batch() -> None:
+    around = replace(REAL, threads=2, around_s=0.004)
+    assert_allclose([around.work(1), around.work(8)], [2 * 0.024 + 0.004, 2 * 0.11 + 0.004])
+    assert_allclose(1 / around.rate(1.0, 8), 0.004 + 0.003 + (2 * 0.11 + 0.004) / 8)
 
 
 def test_batches_are_timed_when_others_do_least() -> None:

@@ -7,7 +7,6 @@ are not, and what they use of the cores is measured (`Curves.outside_s`) and sim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,7 +20,7 @@ from deploy.capacity.cluster import Care
 from deploy.capacity.curves import Curves
 from deploy.capacity.engine import Engine
 from deploy.capacity.measure import pace
-from deploy.capacity.simulation import Scenario, run
+from deploy.capacity.simulation import Outcome, Scenario, run
 from deploy.capacity.task import TaskSize
 from deploy.trial.client import Sent
 from deploy.trial.stand import Seen, Setup, Stand, standing
@@ -36,30 +35,60 @@ def compare(setup: Setup, curves: Curves, size: TaskSize, seconds: float) -> dic
     """At saturation first, whose measured rate is what the shares are of. size: of the tasks, with their settings."""
     recipe = replace(setup.recipe, settings={**setup.recipe.settings, **settings(size)})
     bounded = replace(setup, folder=Path(mkdtemp(dir=setup.folder)), recipe=recipe)
+    engine = Engine(recipe.model, recipe.settings.get("OPENBLIP_PRECISION"), recipe.threads, (), setup.pictures)
     guess = setup.tasks * curves.rate(1.0, size.max_batch)
     with standing(bounded) as stand:
         stand.run(steady(0.5 * guess, 4.0))  # graphs of all batch sizes, and connections
-        precision = recipe.settings.get("OPENBLIP_PRECISION")
-        engine = Engine(recipe.model, precision, recipe.threads, (), setup.pictures)
-        swaying = Pace(engine, recipe.cores, curves)
-        saturated = _row(stand, swaying, size, OVERLOAD * guess, seconds, "saturation")
-        capacity = saturated["measured"]["rate"]
-        shares = [_row(stand, swaying, size, share * capacity, seconds, f"{share:.0%}") for share in SHARES]
-    return {"capacity": capacity, "tasks": setup.tasks, "seconds": seconds, "rows": [*shares, saturated]}
+        before = pace(engine, recipe.cores, curves.batch_s)
+        saturated = Row("saturation", OVERLOAD * guess, seconds, stand)
+        saturated_pace = (before + pace(engine, recipe.cores, curves.batch_s)) / 2
+        capacity = saturated.measured["rate"]
+        shares = [Row(f"{share:.0%}", share * capacity, seconds, stand) for share in SHARES]
+    rows = [row.beside(row.pace(curves, size), curves, size) for row in shares]
+    rows.append(saturated.beside(saturated_pace, curves, size))
+    return {"capacity": capacity, "tasks": setup.tasks, "seconds": seconds, "rows": rows}
 
 
-class Pace:
-    """How many times as long as when the curves were measured the engine takes, asked before and after each row, with
-    the tasks at rest."""
+class Row:
+    """A load that was sent, and simulations of the same one."""
 
-    def __init__(self, engine: Engine, cores: Sequence[int], curves: Curves) -> None:
-        self.curves, self._engine, self._cores = curves, engine, cores
-        self._last = pace(engine, cores, curves.batch_s)
+    def __init__(self, load: str, rate: float, seconds: float, stand: Stand) -> None:
+        self._load, self._pattern, self._tasks = load, steady(rate, seconds + _LEAD_S), stand.setup.tasks
+        self._seen = stand.run(self._pattern, again=True)
+        self.measured = measured(self._seen.sent, self._seen.began_s + _LEAD_S, seconds)
 
-    def since(self) -> float:
-        """The mean of now and of the time before."""
-        before, self._last = self._last, pace(self._engine, self._cores, self.curves.batch_s)
-        return (before + self._last) / 2
+    def pace(self, curves: Curves, size: TaskSize) -> float:
+        """How many times as long as the curves say the tasks' work took, by their CPU time: what a caption takes of it
+        hardly depends on how long it waits. The speed of a virtual machine sways by a fifth within minutes, which moves
+        a p99 by far more."""
+        answered = sum(sent.status == 200 for sent in self._seen.sent)
+        used_s = sum(used for name, used in self._seen.cpu_s.items() if name.startswith("task")) / answered
+        found = 1.0
+        for _ in range(3):  # batches are a little larger where work takes longer
+            outcome = self._simulated(found, curves, size)
+            own_s = outcome.used_core_s - outcome.asked * found * curves.outside_s
+            found *= used_s / (own_s / outcome.answered())
+        return found
+
+    def beside(self, pace: float, curves: Curves, size: TaskSize) -> dict[str, Any]:
+        """What was measured and what is simulated on a machine of this pace."""
+        simulated = self._simulated(pace, curves, size)
+        return {
+            "load": self._load, "offered": self._pattern.most, "pace": pace, "measured": self.measured,
+            "cores_busy": _cores(self._seen, self._pattern.seconds), "simulated": {
+                "rate": simulated.rate(_LEAD_S, self._pattern.seconds),
+                "p50_ms": simulated.percentile_s(50, _LEAD_S) * 1000,
+                "p99_ms": simulated.percentile_s(99, _LEAD_S) * 1000,
+                "refused": simulated.share(429, begin_s=_LEAD_S),
+                "pictures_a_batch": simulated.pictures_a_batch,
+            },
+        }  # fmt: skip
+
+    def _simulated(self, pace: float, curves: Curves, size: TaskSize) -> Outcome:
+        times = [sent.start_s - self._seen.began_s for sent in self._seen.sent]
+        slower = curves.on_a_machine_of(pace)
+        scenario = Scenario(self._pattern, slower, size, tasks=self._tasks, one_machine=True, care=Care(), seed=1)
+        return run(scenario, times=times)
 
 
 def settings(size: TaskSize) -> dict[str, str]:
@@ -69,29 +98,6 @@ def settings(size: TaskSize) -> dict[str, str]:
         "OPENBLIP_MAX_BATCH": str(size.max_batch),
         "OPENBLIP_MAX_REQUESTS": str(size.max_requests),
     }
-
-
-def _row(stand: Stand, swaying: Pace, size: TaskSize, rate: float, seconds: float, load: str) -> dict[str, Any]:
-    pattern = steady(rate, seconds + _LEAD_S)
-    seen = stand.run(pattern, again=True)
-    times = [sent.start_s - seen.began_s for sent in seen.sent]
-    row_pace = swaying.since()
-    curves = swaying.curves.on_a_machine_of(row_pace)
-    found: dict[str, Any] = {
-        "load": load, "offered": rate, "pace": row_pace, "cores_busy": _cores(seen, pattern.seconds),
-        "measured": measured(seen.sent, seen.began_s + _LEAD_S, seconds),
-    }  # fmt: skip
-    simulated = run(
-        Scenario(pattern, curves, size, tasks=stand.setup.tasks, one_machine=True, care=Care(), seed=1), times=times
-    )
-    found["simulated"] = {
-        "rate": simulated.rate(_LEAD_S, pattern.seconds),
-        "p50_ms": simulated.percentile_s(50, _LEAD_S) * 1000,
-        "p99_ms": simulated.percentile_s(99, _LEAD_S) * 1000,
-        "refused": simulated.share(429, begin_s=_LEAD_S),
-        "pictures_a_batch": simulated.pictures_a_batch,
-    }
-    return found
 
 
 def measured(sent: list[Sent] | Any, begin_s: float, seconds: float) -> dict[str, Any]:

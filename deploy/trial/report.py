@@ -43,8 +43,9 @@ def _compared(found: Mapping[str, Any] | None) -> str:
             f"{found['capacity']:.1f} captions a second. The client, the balancer and Redis run on the same two cores,",
             "unpinned: what each of them used is in the last columns; it was measured for a request before",
             f"({found['outside_ms']:.2f} ms), and is simulated as work on the cores of the tasks. Pace: how many",
-            "times as long as when the curves were measured the engine took before and after the row, the tasks at",
-            "rest: the virtual machine's speed. The simulation's times are multiplied by it.",
+            "times as long as when the curves were measured work took, as the machine's speed sways: at the shares by",
+            "the CPU time of the tasks for a caption, at saturation by the engine alone before and after the row. The",
+            "times of the simulation are multiplied by it.",
         )
     )
     return f"### Simulated and measured\n\n{table(header, rows)}\n\n{how}"
