@@ -39,8 +39,10 @@ _SPACING_S = 2.0  # so many times what a request takes alone: the next one finds
 def measure(
     setup: Setup, precision: str | None, notes: dict[str, Any], *, asked: int = 120, sizes: Sequence[int] = SIZES
 ) -> Curves:
-    """setup: of a trial, whose tasks have a core each. asked: so many requests in each part."""
+    """setup: of a trial; there is a task for each of its cores, or one that has them all where none are named. asked:
+    so many requests in each part."""
     recipe, core = setup.recipe, setup.recipe.cores[:1]
+    setup = replace(setup, tasks=max(1, len(recipe.cores)))
     engine = Engine(recipe.model, precision, recipe.threads, (), setup.pictures, sizes)
     alone = together(engine, recipe.cores)
     alone_s = alone.lone_s + alone.read_s
@@ -75,9 +77,9 @@ def measure(
 
 
 def together(engine: Engine, cores: Sequence[int]) -> Found:
-    """What two engines find at the same time, each on a core of its own, on average: cores share caches, if not more,
-    and tasks are at work beside each other. Where no cores are named, what one engine finds."""
-    pinned: list[tuple[int, ...]] = [(core,) for core in cores[:2]] or [()]
+    """What engines find at the same time, each on a core of its own, on average: cores share caches, if not more, and
+    tasks are at work beside each other. Where no cores are named, what one engine finds."""
+    pinned: list[tuple[int, ...]] = [(core,) for core in cores] or [()]
     processes = [replace(engine, cores=each).start() for each in pinned]
     try:
         results = [found(process) for process in processes]
