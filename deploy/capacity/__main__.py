@@ -50,7 +50,8 @@ def main() -> int:
     one.add_argument("--limit", type=int, default=900, help="seconds for everything")
     one.add_argument("--output", type=Path, help="JSON; default: deploy/capacity/curves/MODEL.json")
     two = commands.add_parser("plan", help="loads, policies and costs, simulated")
-    two.add_argument("--curves", type=Path, default=FOLDER / "curves" / "base-random.json", help="of measure")
+    two.add_argument("--curves", type=Path, default=FOLDER / "curves" / "base-random.json",
+                     help="of measure; default: those of the full size")  # fmt: skip
     two.add_argument(
         "--settings", type=Path, help="TOML of a deployment, whose own policy and limits are played through"
     )
@@ -107,7 +108,12 @@ def _random_base(work: Path) -> Path:
 def _plan(arguments: argparse.Namespace) -> int:
     curves, settings = Curves.read(arguments.curves), read_settings(arguments.settings)
     cores, limits = float(settings.task.vcpus), settings.service.limits if arguments.settings else FULL_SIZE
-    size = TaskSize(cores, max(1, int(cores)), limits.max_batch, limits.max_queue, limits.max_requests)
+    bounds = (limits.max_batch, limits.max_queue, limits.max_requests, float(settings.drain.request_s))
+    size = TaskSize(cores, max(1, int(cores)), *bounds)
+    served = settings.service.model
+    if arguments.settings and (served == "mini") != (curves.model == "mini"):
+        words = f"the settings serve {served}, the curves are of {curves.model}: name others by --curves"
+        print(words, file=sys.stderr)
     basis = plan.Basis(curves, settings, size, arguments.new, arguments.quick)
     found: dict[str, Any] = {"one_task": plan.one_task(basis), "bounds": plan.bounds(basis)}
     found["policies"] = plan.policies(basis)
@@ -118,7 +124,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     ))  # fmt: skip
     found["internet"] = plan.internet(basis)
     result = {
-        **found, "curves": asdict(curves), "size": asdict(size), "new": arguments.new,
+        **found, "quick": arguments.quick, "curves": asdict(curves), "size": asdict(size), "new": arguments.new,
         "task": {"vcpus": settings.task.vcpus, "memory_gb": settings.task.memory_gb,
                  "dollars_hour": settings.prices.task_hour(settings.task), "prices_on": str(settings.prices.on),
                  "rate": basis.task_rate()},
@@ -131,7 +137,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     output = arguments.output or (None if arguments.quick or arguments.settings else FOLDER / "plan.json")
     if output is not None:
         output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if output == FOLDER / "plan.json":
+    if output == FOLDER / "plan.json" and found["chosen"] is not None:
         plot.draw(result, CHECKOUT / "docs" / "images" / "capacity.svg")
         image = "\n![One task, policies, and three loads over time](images/capacity.svg)\n"
         put_into(CHECKOUT / "docs" / "capacity.md", "plan", text + image)

@@ -119,7 +119,9 @@ def _bounded(basis: Basis, max_batch: int, max_queue: int) -> dict[str, Any]:
 def policies(basis: Basis) -> list[dict[str, Any]]:
     """A crowd of ten times within a minute, under policies."""
     guards, targets, minimums = (GUARDS[:2], TARGETS[:1], MINIMUMS[:1]) if basis.quick else (GUARDS, TARGETS, MINIMUMS)
-    every = [(guard, target, minimum) for guard in guards for target in targets for minimum in minimums]
+    most = basis.settings.scaling.maximum
+    possible = [minimum for minimum in minimums if minimum <= most] or [most]
+    every = [(guard, target, minimum) for guard in guards for target in targets for minimum in possible]
     return each(partial(_policy, basis), every)
 
 

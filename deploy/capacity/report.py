@@ -86,7 +86,7 @@ def _policies(result: Mapping[str, Any]) -> str:
             percent(row["failed"]), number(row["p99_s"], 1), str(row["most_tasks"]), number(row["dollars_per_1000"], 4),
         ])  # fmt: skip
     usual = "Usual: the day of the next table, pressed into three hours, so that the load changes eight times as fast."
-    return f"### Which policy\n\n{table(header, cells)}\n\n{usual}"
+    return f"### Which policy\n\n{table(header, cells)}" + ("" if result.get("quick") else f"\n\n{usual}")
 
 
 def _days(result: Mapping[str, Any]) -> str:

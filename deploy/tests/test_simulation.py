@@ -255,10 +255,12 @@ def test_curves_lie_on_lines_and_survive_their_file(tmp_path: Path) -> None:
 
 
 def test_on_a_slower_machine_all_work_takes_longer_and_nothing_else() -> None:
-    slower = REAL.on_a_machine_of(1.5)
-    assert_allclose([slower.batch(8), slower.read_s, slower.front_s, slower.wake_s], [0.165, 0.006, 0.0045, 0.0015])
-    assert (slower.start_s, slower.spread) == (REAL.start_s, REAL.spread)
-    assert_allclose(slower.rate(1.0, 8), REAL.rate(1.0, 8) / 1.5)
+    curves = replace(REAL, around_s=0.002, outside_s=0.001, spread={1: (0.5, 1.5)})
+    slower = curves.on_a_machine_of(1.5)
+    for name in ("read_s", "front_s", "cached_s", "refused_s", "wake_s", "around_s", "outside_s"):
+        assert getattr(slower, name) == 1.5 * getattr(curves, name) > 0, name
+    assert (slower.start_s, slower.spread) == (curves.start_s, curves.spread)
+    assert_allclose(slower.rate(1.0, 8), curves.rate(1.0, 8) / 1.5)
 
 
 def test_what_the_service_does_with_a_batch_comes_once_a_batch() -> None:

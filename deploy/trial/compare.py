@@ -62,12 +62,14 @@ class Row:
         hardly depends on how long it waits. The speed of a virtual machine sways by a fifth within minutes, which moves
         a p99 by far more."""
         answered = sum(sent.status == 200 for sent in self._seen.sent)
+        if not answered:
+            raise RuntimeError(f"{self._load}: nothing was answered, so the tasks' pace cannot be told: see their logs")
         used_s = sum(used for name, used in self._seen.cpu_s.items() if name.startswith("task")) / answered
         found = 1.0
         for _ in range(3):  # batches are a little larger where work takes longer
             outcome = self._simulated(found, curves, size)
             own_s = outcome.used_core_s - outcome.asked * found * curves.outside_s
-            found *= used_s / (own_s / outcome.answered())
+            found *= used_s / (own_s / max(1, outcome.answered()))
         return found
 
     def beside(self, pace: float, curves: Curves, size: TaskSize) -> dict[str, Any]:
