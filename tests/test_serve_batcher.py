@@ -218,6 +218,35 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(threads: ThreadPoolExec
     assert [5] not in engine.batches
 
 
+def test_a_held_place_is_one_of_those_that_may_wait_and_is_not_counted_twice(threads: ThreadPoolExecutor) -> None:
+    engine = Engine()
+
+    async def main() -> None:
+        door = batcher(engine, threads, max_queue=2)
+        engine.gate.clear()
+        first = asyncio.create_task(door.submit(1, "a"))
+        await settle()
+        waiting = asyncio.create_task(door.submit(2, "a"))
+        await settle()
+        with door.place():
+            assert door.waiting == 2
+            with pytest.raises(Refused), door.place():
+                pass
+            with pytest.raises(Refused):
+                door.admit()
+            made_ready = asyncio.create_task(door.submit(3, "a"))  # the work whose place it was: there is room for it
+            await settle()
+        assert door.waiting == 2
+        engine.gate.set()
+        await asyncio.gather(first, waiting, made_ready)
+        with door.place():
+            assert door.waiting == 1
+        assert door.waiting == 0
+
+    run(main)
+    assert engine.batches == [[1], [2, 3]]
+
+
 def test_who_goes_away_frees_the_place_and_is_not_computed(threads: ThreadPoolExecutor) -> None:
     engine = Engine()
 

@@ -15,6 +15,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from openblip import Blip
+from openblip.image import load_image
+from openblip.serve import worker
 from openblip.serve.app import create_app
 from openblip.serve.service import Service
 from photos import saved
@@ -120,6 +122,62 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(blip: Blip, gate: Gate, 
         gate.open.set()
         assert [each.result().status_code for each in (first, *rest)] == [200, 200, 200]
         assert client.post("/v1/caption", json={"images": as_json(photo(23))}).status_code == 200
+
+
+class SlowReader:
+    """Reads pictures when it is told to, and counts them."""
+
+    def __init__(self) -> None:
+        self.goes_on, self.count = threading.Event(), 0
+
+    def __call__(self, data: bytes, *rest: Any) -> Image.Image:
+        self.count += 1
+        self.goes_on.wait(20)
+        return load_image(data, *rest)
+
+
+def test_pictures_that_are_read_have_places_and_what_is_refused_is_not_read(
+    blip: Blip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SlowReader()
+    with door(blip, tmp_path, max_queue=2) as client, ThreadPoolExecutor(2) as pool:
+        wait_until_ready(client)
+        monkeypatch.setattr(worker, "load_image", reader)
+        first = [pool.submit(client.post, "/v1/caption", json={"images": as_json(photo(seed))}) for seed in (40, 41)]
+        while service(client).waiting < 2:
+            threading.Event().wait(0.01)
+        assert "openblip_queue_pictures 2.0" in client.get("/metrics").text
+        refused = client.post("/v1/caption", json={"images": as_json(photo(42))})
+        assert problem(refused, 429)["code"] == "busy"
+        reader.goes_on.set()
+        assert [each.result().status_code for each in first] == [200, 200]
+        assert reader.count == 2, "the one that was refused was not read before"
+        assert client.post("/v1/caption", json={"images": as_json(photo(42))}).status_code == 200
+
+
+def test_many_who_send_the_same_new_picture_need_one_place(
+    blip: Blip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SlowReader()
+    with door(blip, tmp_path, max_queue=1) as client, ThreadPoolExecutor(20) as pool:
+        wait_until_ready(client)
+        monkeypatch.setattr(worker, "load_image", reader)
+        [picture] = as_json(photo(46))
+        crowd = [pool.submit(client.post, "/v1/caption", json={"images": [picture]}) for _ in range(20)]
+        while service(client).in_hand < 20:
+            threading.Event().wait(0.01)
+        reader.goes_on.set()
+        assert {each.result().status_code for each in crowd} == {200}
+        assert reader.count == 1
+
+
+def test_more_pictures_than_may_wait_are_refused_for_good(blip: Blip, tmp_path: Path) -> None:
+    with door(blip, tmp_path, max_queue=2) as client:
+        wait_until_ready(client)
+        three = [picture for seed in (43, 44, 45) for picture in as_json(photo(seed))]
+        refused = client.post("/v1/caption", json={"images": three})
+        assert "3 pictures are more than 2: send fewer" in problem(refused, 422)["detail"]
+        assert client.post("/v1/caption", json={"images": three[:2]}).status_code == 200
 
 
 def test_too_many_requests_in_hand_are_429(blip: Blip, gate: Gate, tmp_path: Path) -> None:

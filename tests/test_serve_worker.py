@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from openblip.serve.worker import _yield_to_the_engine
+from openblip.serve.worker import _READERS_NICE, _yield_to_the_engine
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a priority is the whole process's")
@@ -22,7 +22,7 @@ def test_a_reader_yields_and_never_gains(given: int) -> None:
         begun = max(given, os.getpriority(os.PRIO_PROCESS, thread))
         os.setpriority(os.PRIO_PROCESS, thread, begun)
         _yield_to_the_engine()
-        return os.getpriority(os.PRIO_PROCESS, thread) - max(begun, 10)
+        return os.getpriority(os.PRIO_PROCESS, thread) - max(begun, _READERS_NICE)
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(read).result() == 0

@@ -15,7 +15,7 @@ from deploy.capacity.curves import Curves
 from deploy.capacity.processor import Processor
 from deploy.capacity.results import Results
 
-_READER_WEIGHT = 110 / 1024  # of a thread with nice 10, beside 1 (sched_prio_to_weight of Linux)
+_READER_WEIGHT = 335 / 1024  # of a thread with nice 5, beside 1 (sched_prio_to_weight of Linux)
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,9 @@ class Task:
                        else self._looked_up(asked))  # fmt: skip
 
     def _to_be_read(self, asked: Asked) -> None:
+        if len(self._to_read) + self._reading + len(self._waiting) >= self.size.max_queue:
+            self._refuse(asked)
+            return
         self._to_read.append(asked)
         self._read()
 
@@ -139,12 +142,15 @@ class Task:
         self._reading -= 1
         self._read()
         if len(self._waiting) >= self.size.max_queue:
-            self._results.fail(asked.picture)
-            asked.reply(429)
+            self._refuse(asked)
             return
         asked.waits_since_s = self.env.now
         self._waiting.append(asked)
         self._compute()
+
+    def _refuse(self, asked: Asked) -> None:
+        self._results.fail(asked.picture)
+        asked.reply(429)
 
     def _compute(self) -> None:
         """The next batch, if none is computed: all that waits, as far as it goes."""

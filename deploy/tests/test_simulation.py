@@ -15,6 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from deploy.capacity import task
 from deploy.capacity.arrivals import Pattern, Pictures, diurnal, flash, ramp, steady
 from deploy.capacity.cluster import Care, Cluster
 from deploy.capacity.curves import Curves
@@ -151,6 +152,16 @@ def test_a_task_at_its_bound_does_what_the_curves_say_and_refuses_the_rest() -> 
     assert found.percentile_s(99, 20.0) <= (64 + 16) * 0.02 + 1e-6
 
 
+def test_pictures_that_are_read_have_places_so_that_slow_readers_make_no_queue_of_their_own() -> None:
+    """On one core readers starve beside the engine: what is read waits, too."""
+    size = TaskSize(max_batch=8, max_queue=16, max_requests=512)
+    curves = replace(PLAIN, batch_s={1: 0.05, 8: 0.2}, read_s=0.01)
+    found = run(Scenario(steady(60.0, 120.0), curves, size, tasks=1))
+    assert found.share(429, begin_s=20.0) > 0.3
+    assert found.share(504) == 0
+    assert found.percentile_s(99, 20.0) <= 1.1 * (16 + 8) / found.rate(20.0)
+
+
 def test_requests_at_given_times_are_all_answered() -> None:
     """As the run was waited for whose times they are; drawn ones end with the pattern."""
     curves, pattern = replace(PLAIN, batch_s={1: 0.5}), steady(10.0, 1.0)
@@ -166,13 +177,16 @@ def test_batches_grow_with_the_load() -> None:
     assert 1.0 <= sizes[0] < sizes[1] < sizes[2]
 
 
-def test_readers_yield_to_the_engine_where_there_is_one_core() -> None:
-    """Threads that read have nice 10: beside an engine that fills the only core they come late, and batches stay small;
-    with a second core they do not."""
-    curves = Curves("reads", 1, {1: 0.02, 32: 0.32}, 0.004, 0.0, 0.0, 0.0, 1.0)
-    sizes = [run(Scenario(steady(55.0, 60.0), curves, TaskSize(cores=cores, max_requests=64), tasks=1)).pictures_a_batch
-             for cores in (1.0, 2.0)]  # fmt: skip
-    assert sizes[0] < sizes[1]
+def test_readers_that_yield_too_much_keep_batches_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one core beside an engine that fills it, those with nice 10 get a tenth of it, and too few pictures are ready
+    when a batch begins; those with nice 5 get a quarter."""
+    curves = Curves("reads", 1, {1: 0.036, 32: 0.3}, 0.0067, 0.0035, 0.0, 0.0, 1.0)
+    scenario = Scenario(steady(70.0, 120.0), curves, TaskSize(), tasks=1)
+    found = run(scenario)
+    monkeypatch.setattr(task, "_READER_WEIGHT", 110 / 1024)
+    starved = run(scenario)
+    assert found.pictures_a_batch > 4 * starved.pictures_a_batch
+    assert found.rate(20.0) > 1.4 * starved.rate(20.0)
 
 
 def test_a_hot_picture_is_computed_once_by_all_tasks_together() -> None:

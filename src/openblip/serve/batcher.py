@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -74,12 +74,12 @@ class Batcher(Generic[Work, Result]):
         self._threads = threads
         self._waiting: deque[_Job[Work, Result]] = deque()
         self.lanes, self._at_work = lanes, set[asyncio.Task[None]]()
-        self._seconds_each, self._closed, self._in_hand = 0.0, False, 0
+        self._seconds_each, self._closed, self._in_hand, self._held = 0.0, False, 0, 0
 
     @property
     def waiting(self) -> int:
-        """Pieces of work that nobody has taken up yet."""
-        return len(self._waiting)
+        """Pieces of work that nobody has taken up yet, those with a held place included."""
+        return len(self._waiting) + self._held
 
     @property
     def in_hand(self) -> int:
@@ -89,10 +89,10 @@ class Batcher(Generic[Work, Result]):
     async def submit(self, work: Work, key: Hashable, rows: int = 1) -> Done[Result]:
         """Have it computed with others of its key. rows: what it takes of a decode.
 
-        A caller that is cancelled frees its place. Raises Refused where too much waits, Closed after `close`, and
-        whatever computing this piece raised.
+        A caller that is cancelled frees its place. Raises Refused where too much waits, places that are held for others
+        aside, Closed after `close`, and whatever computing this piece raised.
         """
-        self.admit()
+        self._admit(len(self._waiting))
         job = _Job[Work, Result](work, key, rows, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         if len(self._at_work) < self.lanes and self._enough(len(self._at_work)):
@@ -108,14 +108,27 @@ class Batcher(Generic[Work, Result]):
 
     def admit(self) -> None:
         """Raise Refused where too much waits, Closed after `close`."""
+        self._admit(self.waiting)
+
+    def _admit(self, waiting: int) -> None:
         if self._closed:
             raise Closed
-        if len(self._waiting) >= self._max_queue:
+        if waiting >= self._max_queue:
             raise Refused(self.retry_after_s())
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Holds a place for work that is made ready, so that none is made ready in vain. Raises as `admit`."""
+        self.admit()
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
 
     def retry_after_s(self) -> int:
         """How long what waits and what is in hand will take, by what the last batches took; at least a second."""
-        return max(1, ceil((len(self._waiting) + self._in_hand) * self._seconds_each))
+        return max(1, ceil((self.waiting + self._in_hand) * self._seconds_each))
 
     async def run(self, call: Callable[[], Other]) -> Other:
         """Something else in a thread that computes, beside or between batches. Raises Closed, and what it raises."""

@@ -30,7 +30,7 @@ class Metrics:
         self.batch_seconds = Histogram(
             "openblip_batch_seconds", "Time of a batch.", buckets=_STAGES, registry=self.registry
         )
-        self.waiting = Gauge("openblip_queue_pictures", "Pictures that wait.", registry=self.registry)
+        self.waiting = Gauge("openblip_queue_pictures", "Pictures that wait, or are read.", registry=self.registry)
         self.in_hand = Gauge("openblip_requests_in_hand", "Requests being worked on.", registry=self.registry)
         self.refused = Counter("openblip_refused", "Requests refused, by reason.", ["reason"], registry=self.registry)
         self.rate = Counter("openblip_rate", "What the rate limit did.", ["event"], registry=self.registry)

@@ -182,8 +182,9 @@ class Service:
     def check(self, images: int, inquiry: Inquiry) -> None:
         """Raise ProblemError on more than a request may ask."""
         limits, answers = self.settings, inquiry.answers or ()
-        if images > limits.max_images:
-            raise ProblemError(422, "too_many", f"{images} pictures are more than {limits.max_images}: send fewer")
+        pictures = min(limits.max_images, limits.max_queue)  # of more some would never find a place
+        if images > pictures:
+            raise ProblemError(422, "too_many", f"{images} pictures are more than {pictures}: send fewer")
         if max(map(len, (inquiry.questions, inquiry.texts, inquiry.phrases, answers))) > limits.max_texts:
             most = f"at most {limits.max_texts} questions, texts, phrases or answers: send fewer"
             raise ProblemError(422, "too_many", most)

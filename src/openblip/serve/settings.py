@@ -52,7 +52,10 @@ class ServeSettings(BaseSettings):
     )
 
     max_queue: int = Field(
-        64, ge=1, le=100_000, description="Pictures that may wait for the engine; more are answered 429."
+        64,
+        ge=1,
+        le=100_000,
+        description="Pictures that may wait for the engine, or be read for it; more are answered 429.",
     )
     max_batch: int = Field(
         32, ge=1, le=128, description="Pictures of one engine call at most; fewer where they take much memory."
@@ -75,7 +78,7 @@ class ServeSettings(BaseSettings):
 
     max_body_bytes: int = Field(32_000_000, ge=1000, le=2**31, description="Of a request; more is answered 413.")
     max_pixels: int = Field(50_000_000, ge=1, le=178_956_970, description="Of a picture, checked before decoding.")
-    max_images: int = Field(16, ge=1, le=1000, description="Of a request.")
+    max_images: int = Field(16, ge=1, le=1000, description="Of a request; at most as many as may wait.")
     max_texts: int = Field(64, ge=1, le=10_000, description="Questions, texts and allowed answers of a request.")
     max_text_characters: int = Field(2000, ge=1, le=100_000, description="Of a prompt, question or text.")
     max_rows: int = Field(16, ge=1, le=64, description="Beams, or sampled texts, of a request.")
