@@ -31,7 +31,7 @@ from deploy.trial.tasks import Recipe
 from openblip.errors import OpenBlipError
 
 FOLDER = CHECKOUT / "deploy" / "capacity"
-_PICTURES = 300
+_PICTURES = 2400  # more than tasks of mini take in twelve seconds
 FULL_SIZE = Limits(max_batch=8, max_queue=16, max_requests=32)
 """What the plan takes where no settings are named: that nothing waits longer than some 14 s."""
 

@@ -23,9 +23,9 @@ class Curves:
     what single batches of a size took beside that mean, from short to long, each as likely (the longest caption of a
     batch says how long it takes); none where all take the same. around_s: what the service does with a batch while the
     engine waits. read_s: decoding and resizing a picture. front_s: all else that a request takes of the task, cached_s:
-    what one takes whose result is in the cache already, refused_s: one that is refused at once. wake_s: more of one
-    that finds the task idle, its caches cold. outside_s: the client, the balancer and Redis, of each request. start_s:
-    from the process's start until it is ready, on the clock.
+    what one takes whose result is in the cache already, refused_s: one that is refused at once. alone_s: as
+    front_s, of one that finds nothing else in hand; 0 where it is no other. outside_s: the client, the balancer and
+    Redis, of each request. start_s: from the process's start until it is ready, on the clock.
     """
 
     model: str
@@ -36,7 +36,7 @@ class Curves:
     cached_s: float
     refused_s: float
     start_s: float
-    wake_s: float = 0.0
+    alone_s: float = 0.0
     outside_s: float = 0.0
     around_s: float = 0.0
     spread: dict[int, tuple[float, ...]] = field(default_factory=dict)
@@ -50,8 +50,8 @@ class Curves:
             raise OptionError(f"threads={self.threads}: take 1 or more")
         times = {**{f"batch_s[{size}]": time for size, time in self.batch_s.items()},
                  "read_s": self.read_s, "front_s": self.front_s, "cached_s": self.cached_s,
-                 "refused_s": self.refused_s, "start_s": self.start_s, "wake_s": self.wake_s, "around_s": self.around_s,
-                 "outside_s": self.outside_s}  # fmt: skip
+                 "refused_s": self.refused_s, "start_s": self.start_s, "alone_s": self.alone_s,
+                 "around_s": self.around_s, "outside_s": self.outside_s}  # fmt: skip
         for name, time in times.items():
             if not 0 <= time < float("inf") or (time == 0 and name.startswith("batch")):
                 raise OptionError(f"{name}={time!r} is no time of work: measure it again")
@@ -78,7 +78,7 @@ class Curves:
 
     def on_a_machine_of(self, pace: float) -> Curves:
         """The same where all work takes so many times as long: a virtual machine's speed sways."""
-        names = ("read_s", "front_s", "cached_s", "refused_s", "wake_s", "around_s", "outside_s")
+        names = ("read_s", "front_s", "cached_s", "refused_s", "alone_s", "around_s", "outside_s")
         batch_s = {size: seconds * pace for size, seconds in self.batch_s.items()}
         return replace(self, batch_s=batch_s, **{name: getattr(self, name) * pace for name in names})
 

@@ -32,11 +32,13 @@ class TaskSize:
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """One request in a task. picture: what it asks about; answer: comes with its status."""
+    """One request in a task. picture: what it asks about; answer: comes with its status; front_s: what it takes
+    beside reading and computing, once it is not found."""
 
     picture: int
     began_s: float
     answer: simpy.Event
+    front_s: float = 0.0
     waits_since_s: float = field(default=0.0)
 
     def reply(self, status: int) -> None:
@@ -110,16 +112,17 @@ class Task:
         self._when(asked.answer, lambda: among.pop(asked, None))
 
     def _arrived(self, asked: Asked) -> None:
-        woken_s = self.curves.wake_s if len(self.in_hand) == 1 else 0.0
-        self._in_loop(self.curves.cached_s, lambda: self._looked_up(asked, woken_s))
+        alone_s = self.curves.alone_s if len(self.in_hand) == 1 else 0.0
+        asked.front_s = max(0.0, (alone_s or self.curves.front_s) - self.curves.cached_s)
+        self._in_loop(self.curves.cached_s, lambda: self._looked_up(asked))
 
-    def _looked_up(self, asked: Asked, woken_s: float = 0.0) -> None:
+    def _looked_up(self, asked: Asked) -> None:
         found = self._results.find(asked.picture)
         if found is True:
             self._finish(asked, 0.0)
         elif found is False:
             self._results.begin(asked.picture, self.env.event())
-            self._in_loop(woken_s, lambda: self._to_be_read(asked))
+            self._to_be_read(asked)
         else:  # another request computes it
             self._when(found, lambda: self._finish(asked, 0.0) if self._results.find(asked.picture) is True
                        else self._looked_up(asked))  # fmt: skip
@@ -177,7 +180,7 @@ class Task:
         self._compute()
         for asked in batch:
             self._results.store(asked.picture)
-            self._finish(asked, max(0.0, self.curves.front_s - self.curves.cached_s))
+            self._finish(asked, asked.front_s)
 
     def _finish(self, asked: Asked, seconds: float) -> None:
         self._in_loop(seconds, lambda: self._send(asked))

@@ -271,7 +271,7 @@ def test_curves_lie_on_lines_and_survive_their_file(tmp_path: Path) -> None:
 def test_on_a_slower_machine_all_work_takes_longer_and_nothing_else() -> None:
     curves = replace(REAL, around_s=0.002, outside_s=0.001, spread={1: (0.5, 1.5)})
     slower = curves.on_a_machine_of(1.5)
-    for name in ("read_s", "front_s", "cached_s", "refused_s", "wake_s", "around_s", "outside_s"):
+    for name in ("read_s", "front_s", "cached_s", "refused_s", "alone_s", "around_s", "outside_s"):
         assert getattr(slower, name) == 1.5 * getattr(curves, name) > 0, name
     assert (slower.start_s, slower.spread) == (curves.start_s, curves.spread)
     assert_allclose(slower.rate(1.0, 8), curves.rate(1.0, 8) / 1.5)
@@ -298,11 +298,10 @@ def test_a_spread_keeps_the_mean_and_the_long_ones() -> None:
     assert shares([0.03, 0.01]) == [0.5, 1.5]
 
 
-def test_the_first_of_an_idle_task_takes_longer() -> None:
-    woken = replace(PLAIN, wake_s=0.01)
-    assert_allclose(run(Scenario(steady(1.0, 30.0), woken, tasks=1)).percentile_s(50), 0.03, rtol=0.01)
-    busy = [
-        run(Scenario(steady(100.0, 30.0), curves, TaskSize(max_batch=1), tasks=1)).rate(5.0)
-        for curves in (PLAIN, woken)
-    ]
-    assert_allclose(busy[0], busy[1], rtol=0.01)
+def test_a_request_that_is_alone_takes_what_one_alone_takes_and_others_what_many_take() -> None:
+    curves = replace(PLAIN, front_s=0.02, alone_s=0.01)
+    assert_allclose(run(Scenario(steady(1.0, 30.0), curves, tasks=1)).percentile_s(50), 0.03, rtol=0.01)
+    busy = run(Scenario(steady(100.0, 60.0), curves, TaskSize(max_batch=1), tasks=1))
+    assert_allclose(busy.rate(5.0), curves.rate(1.0, 1), rtol=0.02)
+    same = replace(curves, alone_s=0.0)
+    assert_allclose(run(Scenario(steady(1.0, 30.0), same, tasks=1)).percentile_s(50), 0.04, rtol=0.01)
